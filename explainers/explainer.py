@@ -1,0 +1,162 @@
+"""The explainer: a frozen dataclass of settings that maps a problem to a result.
+
+Its fields do four jobs: the settings form in the dashboard, the cache key, the reproduction line under a panel,
+and the default configuration. A constructor without arguments is always valid; no explainer inherits from another.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+import torch
+
+from explainers.dataset import Dataset
+from explainers.errors import InvalidSetting
+from explainers.explanation import Explanation, Reference
+from explainers.model import Model
+from explainers.progress import Progress
+from explainers.schema import Modality
+from explainers.settings import validate
+
+Need = Literal["gradients", "layers", "trees", "raw", "truth", "several rows"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Problem:
+    """What `explain` was asked, with every name resolved.
+
+    Attributes:
+        model: the model.
+        data: the reference for statistics, schema and background.
+        cases: the ``m`` cases to explain.
+        target: as the caller said it: ``None``, ``"all"``, a label or an index.
+        background: reference cases given by the caller, or ``None``: then `reference_cases` draws them.
+        device: where to compute.
+    """
+
+    model: Model
+    data: Dataset
+    cases: Dataset
+    target: Any
+    background: Dataset | None
+    device: torch.device
+
+    @cached_property
+    def predictions(self) -> np.ndarray:
+        """What the model says of the cases, ``(m, k)``, in the model's own space."""
+        return self.model.predict(self.cases.X)
+
+    @property
+    def all_outputs(self) -> bool:
+        """Whether every output is wanted."""
+        return isinstance(self.target, str) and self.target == "all" and "all" not in self.model.classes
+
+    @cached_property
+    def targets(self) -> np.ndarray:
+        """The output explained for each case, ``(m,)``: the only one, the positive class, or the predicted class."""
+        m, k = self.predictions.shape
+        if self.target is not None and not self.all_outputs:
+            return np.full(m, self.model.output_of(self.target, k), dtype=np.int64)
+        if k == 1:
+            return np.zeros(m, dtype=np.int64)
+        if k == 2 and self.model.classes:
+            return np.ones(m, dtype=np.int64)
+        return self.predictions.argmax(axis=1).astype(np.int64)
+
+    @property
+    def target_labels(self) -> tuple[Any, ...]:
+        """The labels of what is explained: one for each case, or one for each output."""
+        names = self.model.classes or tuple(range(self.predictions.shape[1]))
+        return names if self.all_outputs else tuple(names[i] for i in self.targets)
+
+    def of_targets(self, values: np.ndarray) -> np.ndarray:
+        """From ``(m, …, k)`` the wanted output of each case, ``(m, …)``; unchanged where all are wanted."""
+        if self.all_outputs:
+            return values
+        index = self.targets.reshape(-1, *([1] * (values.ndim - 1)))
+        return np.take_along_axis(values, index, axis=-1)[..., 0]
+
+    def reference_cases(self, size: int, seed: int) -> Dataset:
+        """The background: the caller's, or a seeded sample of the training rows (of all rows where unknown)."""
+        if self.background is not None:
+            return self.background
+        return self.data.take(self.data.sample(size, seed))
+
+    def reference(self, background: Dataset, space: str) -> Reference:
+        """How the background is described in the result."""
+        roles = set(np.unique(background.role))
+        role = roles.pop() if len(roles) == 1 else "mixed"
+        note = "may include training rows" if role == "unknown" else ""
+        return Reference(len(background), role, space, note)
+
+
+class Explainer(Protocol):
+    """A method of explanation. Subclasses are frozen dataclasses; `__post_init__` may only validate.
+
+    Class facts:
+        title: how people call it. question: what it answers, in plain words. scope: one case, or the data set.
+        needs: abilities of the model or the data. modalities: what it works on. returns: the kind of result.
+        paper: where it comes from.
+        default_role: the rows explained when none are named: ``"test"`` where training rows would flatter.
+    """
+
+    title: ClassVar[str]
+    question: ClassVar[str]
+    scope: ClassVar[Literal["case", "data"]]
+    needs: ClassVar[frozenset[Need]] = frozenset()
+    modalities: ClassVar[tuple[Modality, ...]] = ("table",)
+    returns: ClassVar[type[Explanation]]
+    paper: ClassVar[str]
+    default_role: ClassVar[str | None] = None
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    def explain(self, problem: Problem, progress: Progress) -> Explanation:
+        """Compute; called by `explainers.explain`, which adds timing and provenance."""
+        ...
+
+    @classmethod
+    def why_not_here(cls, model: Model, data: Dataset) -> str | None:
+        """A further reason against this model and these data, beyond `needs` and `modalities`."""
+        return None
+
+
+_LACKS = {
+    "gradients": "Needs gradients; this model ({family}) has none.",
+    "layers": "Needs a convolutional layer; this model ({family}) has none.",
+    "trees": "Needs a tree model; this is {family}.",
+    "raw": "Needs raw scores; this model ({family}) gives none.",
+}
+
+
+def why_not(explainer: Explainer | type[Explainer], model: Model, data: Dataset) -> str | None:
+    """The sentence shown beside a disabled choice, or ``None`` where the explainer applies."""
+    kind = explainer if isinstance(explainer, type) else type(explainer)
+    if data.modality not in kind.modalities:
+        return f"Explains {' and '.join(kind.modalities)} data; these are of modality {data.modality}."
+    for need in sorted(kind.needs):
+        if need == "truth" and data.y is None:
+            return "Needs the true outcome; these data have no target column."
+        if need == "several rows" and len(data) < 2:
+            return "Needs at least two cases; these data have one."
+        if need in _LACKS and need not in model.abilities:
+            return _LACKS[need].format(family=model.family)
+    return kind.why_not_here(model, data)
+
+
+def resolve_space(space: str, model: Model, preferred: str | None = None) -> str:
+    """The space for ``"auto"`` (what `predict` returns, or `preferred`), or the one asked for.
+
+    Raises `InvalidSetting` where the model does not have it.
+    """
+    if space == "auto":
+        return preferred or model.space
+    if space == "raw" and "raw" not in model.abilities:
+        raise InvalidSetting(f"This model ({model.family}) has no raw score; use space='auto'.")
+    if space == "probability" and model.space != "probability":
+        raise InvalidSetting(f"This model ({model.family}) gives no probabilities; use space='auto'.")
+    return space

@@ -1,0 +1,185 @@
+"""`explain`: the one way to ask for an explanation, and `Request`, the key of everything computed."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from explainers.dataset import Dataset, positions
+from explainers.device import pick
+from explainers.errors import InvalidSetting, NotApplicable, SchemaMismatch
+from explainers.explainer import Explainer, Problem, why_not
+from explainers.explanation import Explanation
+from explainers.model import Model
+from explainers.progress import Progress, silent
+from explainers.registry import EXPLAINERS
+from explainers.version import VERSION, versions
+
+Rows = Sequence[int] | np.ndarray | Dataset | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What was asked, by content: equal requests have equal answers, in every process that shares the digests."""
+
+    explainer: Explainer
+    model: str
+    data: str
+    rows: tuple[int, ...] | str | None
+    target: Any
+    background: str | None
+    version: str = VERSION
+
+    @classmethod
+    def of(
+        cls,
+        model: Model,
+        data: Dataset,
+        explainer: Explainer,
+        rows: Rows = None,
+        target: Any = None,
+        background: Dataset | None = None,
+    ) -> Request:
+        """The request of a call of `explain` with the same arguments."""
+        which: tuple[int, ...] | str | None
+        if isinstance(rows, Dataset):
+            which = rows.digest
+        else:
+            which = None if rows is None else tuple(int(i) for i in rows)
+        background_digest = None if background is None else background.digest
+        return cls(explainer, model.digest, data.digest, which, target, background_digest)
+
+
+def explain(
+    model: Model,
+    data: Dataset,
+    explainer: Explainer,
+    rows: Rows = None,
+    target: Any = None,
+    *,
+    background: Dataset | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Any:
+    """Explain cases of `data` (or other cases with its schema) with one explainer.
+
+    Args:
+        model: the model.
+        data: always the reference for statistics, schema and background.
+        explainer: an instance with its settings.
+        rows: positions, or a `Dataset` of cases with the same schema, or ``None`` for all rows.
+        target: a class label, an output index where there are no classes, ``"all"``, or ``None``: the only output,
+            the positive class of two, else each row's predicted class.
+        background: reference cases; by default a seeded sample of the training rows of `data`.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``.
+        progress: called between chunks; what it raises stops the computation and passes through.
+
+    Returns:
+        The explainer's kind of result (`Explainer.returns`).
+
+    Raises:
+        NotApplicable: the explainer cannot explain this model (see `why_not`).
+        ExplainerError: a row, target, setting or background that does not fit, or a model that fails.
+    """
+    if not isinstance(model, Model):
+        raise InvalidSetting(f"The model must be wrapped first: Model.wrap(model); got {type(model).__name__}.")
+    if isinstance(explainer, type):
+        raise InvalidSetting(f"Pass an instance: {explainer.__name__}(), not the class.")
+    reason = why_not(explainer, model, data)
+    if reason:
+        raise NotApplicable(f"{type(explainer).__name__}: {reason}")
+    problem = Problem(
+        model=model,
+        data=data,
+        cases=_cases(data, explainer, rows),
+        target=target,
+        background=None if background is None else _compatible(background, data),
+        device=pick(device),
+    )
+    if not (target is None or problem.all_outputs):
+        _known_target(model, target)
+    started = time.perf_counter()
+    result = explainer.explain(problem, progress or silent)
+    seconds = time.perf_counter() - started
+    return dataclasses.replace(
+        result,
+        diagnostics={**result.diagnostics, "seconds": seconds, "device": str(problem.device)},
+        provenance=_Provenance(model, data, explainer, rows, target, background),
+    )
+
+
+def _cases(data: Dataset, explainer: Explainer, rows: Rows) -> Dataset:
+    if isinstance(rows, Dataset):
+        return _compatible(rows, data)
+    if rows is not None:
+        return data.take(positions(rows, len(data)))
+    preferred = data.rows(explainer.default_role) if explainer.default_role else np.empty(0, np.int64)
+    return data.take(preferred) if len(preferred) else data
+
+
+def _compatible(cases: Dataset, data: Dataset) -> Dataset:
+    """`cases` under the schema of `data`; only names and values are checked, the schema is taken from `data`."""
+    if cases.schema is data.schema:
+        return cases
+    if cases.modality != data.modality:
+        raise SchemaMismatch(f"The cases are of modality {cases.modality}, the data of {data.modality}.")
+    if data.modality != "table":
+        if cases.schema.shape != data.schema.shape:
+            raise SchemaMismatch(f"The cases have shape {cases.schema.shape}, the data {data.schema.shape}.")
+        return cases
+    codes = data.schema.encode(cases.X)
+    return dataclasses.replace(cases, X=data.schema.decode(codes), schema=data.schema)
+
+
+def _known_target(model: Model, target: Any) -> None:
+    """Refuse a wrong label before any work is done; an index is checked once the outputs are known."""
+    if model.classes:
+        model.output_of(target, len(model.classes))
+
+
+class _Provenance(Mapping[str, Any]):
+    """Where a result comes from; digests are computed when first read, so that `explain` stays fast."""
+
+    def __init__(self, model: Model, data: Dataset, explainer: Explainer, rows: Rows, target: Any, background: Dataset | None) -> None:
+        self._call = (model, data, explainer, rows, target, background)
+        self._time = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self._facts: dict[str, Any] | None = None
+
+    def _read(self) -> dict[str, Any]:
+        if self._facts is None:
+            request = Request.of(*self._call)
+            self._facts = {
+                "explainer": repr(request.explainer),
+                "model": request.model,
+                "data": request.data,
+                "rows": list(request.rows) if isinstance(request.rows, tuple) else request.rows,
+                "target": request.target,
+                "background": request.background,
+                "versions": versions(),
+                "time": self._time,
+            }
+        return self._facts
+
+    def __getitem__(self, key: str) -> Any:
+        return self._read()[key]
+
+    def __iter__(self) -> Any:
+        return iter(self._read())
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def __repr__(self) -> str:
+        return repr(self._read())
+
+
+def applicable(model: Model, data: Dataset) -> list[tuple[type[Explainer], str | None]]:
+    """Every registered explainer with ``None``, or with the reason why it does not apply here."""
+    return [(kind, why_not(kind, model, data)) for kind in EXPLAINERS]
+
+

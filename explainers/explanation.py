@@ -1,0 +1,219 @@
+"""What explainers return: frozen values with numpy arrays on the CPU. Drawing is never their method."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import pandas as pd
+
+Space = Literal["probability", "raw", "target"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """What values are compared with: how many cases, of which role, in which space."""
+
+    cases: int
+    role: str
+    space: str
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Explanation:
+    """Base of all results.
+
+    Attributes:
+        names: what the values belong to: feature names, channels, positions.
+        diagnostics: what the method knows of itself: exact or estimated, evaluations, seconds, device, gaps.
+        provenance: enough to repeat it: digests, explainer, rows, target, versions, time.
+    """
+
+    names: tuple[str, ...]
+    diagnostics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    KINDS: ClassVar[dict[str, type[Explanation]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        Explanation.KINDS[cls.__name__] = cls
+
+    def to_frame(self) -> pd.DataFrame:
+        """A table in long form, for a CSV."""
+        raise TypeError(f"{type(self).__name__} has no table form.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that JSON can hold; `from_dict` gives an equal result back."""
+        fields = {f.name: _pack(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        return {"kind": type(self).__name__, **fields}
+
+    @classmethod
+    def from_dict(cls, packed: Mapping[str, Any]) -> Self:
+        """The result that `to_dict` wrote down; raises ``ValueError`` where it is another kind."""
+        kind = Explanation.KINDS.get(str(packed.get("kind")))
+        if kind is None or not issubclass(kind, cls):
+            raise ValueError(f"This holds {packed.get('kind')!r}, not a {cls.__name__}.")
+        fields = {name: _unpack(value) for name, value in packed.items() if name != "kind"}
+        return kind(**fields)  # type: ignore[return-value]
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Attribution(Explanation):
+    """How much each feature, pixel or token of each case contributed.
+
+    Attributes:
+        values: signed, never rescaled. Tables ``(m, d)``, images ``(m, c, h, w)`` or ``(m, 1, h, w)``; with
+            ``target="all"`` a last axis ``k``.
+        base_value, output: ``(m,)``, or ``(m, k)`` for all outputs, in `space`. For methods without a reference
+            the base value is NaN.
+        targets: the label of the output explained for each case; for ``"all"`` the labels of all outputs.
+        standard_error: like `values`; error of the computation, ``None`` where exact or deterministic.
+        background_error: like `values`; what another draw of reference cases would change; ``None`` without one.
+        reference: what the values are compared with; ``None`` where there is no reference.
+    """
+
+    values: np.ndarray
+    base_value: np.ndarray
+    output: np.ndarray
+    space: str
+    targets: tuple[Any, ...]
+    standard_error: np.ndarray | None = None
+    background_error: np.ndarray | None = None
+    reference: Reference | None = None
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per case and name (and output): value and both errors."""
+        if self.values.ndim not in (2, 3) or self.values.shape[1] != len(self.names):
+            flat = self.values.reshape(len(self.values), -1)
+            cases, places = np.indices(flat.shape)
+            return pd.DataFrame({"case": cases.ravel(), "place": places.ravel(), "value": flat.ravel()})
+        index = np.indices(self.values.shape)
+        table: dict[str, Any] = {"case": index[0].ravel(), "feature": np.array(self.names, dtype=object)[index[1].ravel()]}
+        if self.values.ndim == 3:
+            table["output"] = np.array(self.targets, dtype=object)[index[2].ravel()]
+        table["value"] = self.values.ravel()
+        for name in ("standard_error", "background_error"):
+            error = getattr(self, name)
+            table[name] = np.nan if error is None else error.ravel()
+        return pd.DataFrame(table)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Importance(Explanation):
+    """One number per feature for a whole data set; `metric` says in words what the number is."""
+
+    values: np.ndarray
+    metric: str
+    standard_error: np.ndarray | None = None
+    background_error: np.ndarray | None = None
+    reference: Reference | None = None
+    groups: tuple[tuple[str, ...], ...] = ()
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per feature."""
+        error = np.nan if self.standard_error is None else self.standard_error
+        return pd.DataFrame({"feature": list(self.names), "importance": self.values, "standard_error": error})
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Effect(Explanation):
+    """What the prediction does when one feature moves: one entry per feature in `names`.
+
+    Attributes:
+        grids: values of the feature (codes), ``(g,)`` each.
+        mean: mean prediction over the cases at each grid value, ``(g,)`` each.
+        curves: one curve per case, ``(m, g)`` each.
+        standard_error: of the mean over cases, ``(g,)`` each.
+        space: the scale of the predictions.
+        targets: the label of the output for each case.
+    """
+
+    grids: tuple[np.ndarray, ...]
+    mean: tuple[np.ndarray, ...]
+    curves: tuple[np.ndarray, ...]
+    standard_error: tuple[np.ndarray, ...]
+    space: str
+    targets: tuple[Any, ...]
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per feature and grid value."""
+        parts = [
+            pd.DataFrame({"feature": name, "at": grid, "mean": mean, "standard_error": error})
+            for name, grid, mean, error in zip(self.names, self.grids, self.mean, self.standard_error, strict=True)
+        ]
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["feature", "at", "mean", "standard_error"])
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Counterfactuals(Explanation):
+    """What the model would need to see to decide otherwise: for each case some changed copies, best first.
+
+    Attributes:
+        original: codes of the cases, ``(m, d)``.
+        changed: codes of the suggestions, ``(m, q, d)``; rows of NaN where fewer than `q` were found.
+        found: how many suggestions each case has, ``(m,)``.
+        output: prediction of each suggestion, ``(m, q)``; NaN where there is none.
+        before: prediction of each case, ``(m,)``.
+        wanted: the output looked for, a label or a text like ``"at least 0.5"``.
+        distance: standardised change of each suggestion, ``(m, q)``.
+    """
+
+    original: np.ndarray
+    changed: np.ndarray
+    found: np.ndarray
+    output: np.ndarray
+    before: np.ndarray
+    wanted: str
+    distance: np.ndarray
+    space: str
+    targets: tuple[Any, ...]
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per case, suggestion and changed feature."""
+        rows = []
+        for case, count in enumerate(self.found):
+            for rank in range(int(count)):
+                now, then = self.original[case], self.changed[case, rank]
+                moved = ~((now == then) | (np.isnan(now) & np.isnan(then)))
+                rows += [(case, rank, self.names[j], now[j], then[j], self.output[case, rank]) for j in np.flatnonzero(moved)]
+        return pd.DataFrame(rows, columns=["case", "suggestion", "feature", "now", "then", "output"])
+
+
+def _pack(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        if value.dtype == object:
+            return {"__list__": [_pack(v) for v in value.tolist()]}
+        data = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode()
+        return {"__array__": data, "dtype": value.dtype.str, "shape": list(value.shape)}
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Reference):
+        return {"__reference__": dataclasses.asdict(value)}
+    if isinstance(value, tuple):
+        return {"__tuple__": [_pack(v) for v in value]}
+    if isinstance(value, list):
+        return [_pack(v) for v in value]
+    if isinstance(value, Mapping):
+        return {str(k): _pack(v) for k, v in value.items()}
+    return value
+
+
+def _unpack(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_unpack(v) for v in value]
+    if not isinstance(value, Mapping):
+        return value
+    if "__array__" in value:
+        array = np.frombuffer(base64.b64decode(value["__array__"]), dtype=np.dtype(value["dtype"]))
+        return array.reshape(value["shape"]).copy()
+    if "__reference__" in value:
+        return Reference(**value["__reference__"])
+    if "__tuple__" in value:
+        return tuple(_unpack(v) for v in value["__tuple__"])
+    if "__list__" in value:
+        return np.array([_unpack(v) for v in value["__list__"]], dtype=object)
+    return {k: _unpack(v) for k, v in value.items()}

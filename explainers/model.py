@@ -1,0 +1,221 @@
+"""One layout for predictions, and one place that knows the output space.
+
+`Model.predict(X)` is always ``(n, k)``; a binary classifier's is always ``(n, 2)`` probabilities, or scores where
+the model gives no probabilities (then `space` is ``"raw"``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from explainers.digest import random_digest
+from explainers.errors import ExplainerError, InvalidSetting, ModelFailure, SchemaMismatch
+from explainers.explanation import Space
+from explainers.schema import _listed
+
+if TYPE_CHECKING:
+    import torch
+
+    from explainers.dataset import Dataset
+
+Predict = Callable[[Any], Any]
+Task = Literal["classification", "regression"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Model:
+    """A trained model as the explainers see it.
+
+    Attributes:
+        predictor: what `predict` asks: takes what the data set holds, returns ``(n,)`` or ``(n, k)``.
+        task: ``"classification"`` or ``"regression"``.
+        classes: names of the outputs in order; empty for regression.
+        labels: the same classes as they may stand in the data, where they have another name there.
+        space: the scale of `predict`.
+        family: what it is, in words: ``"scikit-learn HistGradientBoostingClassifier"``.
+        features: the columns it expects, in order, where it knows them.
+        raw_predictor: raw scores ``(n,)`` or ``(n, k)``, where the model has them.
+        module: the torch module, for gradients and layers.
+        estimator: the library's own object, for methods that read its structure.
+        notes: what loading found worth saying.
+    """
+
+    predictor: Predict
+    task: Task
+    classes: tuple[Any, ...] = ()
+    labels: tuple[Any, ...] = ()
+    space: Space = "target"
+    family: str = "callable"
+    features: tuple[str, ...] | None = None
+    raw_predictor: Predict | None = None
+    module: torch.nn.Module | None = None
+    estimator: Any = None
+    notes: tuple[str, ...] = ()
+    digest: str = dataclasses.field(default_factory=random_digest)
+
+    @classmethod
+    def wrap(
+        cls,
+        obj: Any,
+        classes: Sequence[Any] | None = None,
+        *,
+        output: Literal["auto", "probability", "raw", "target"] = "auto",
+    ) -> Model:
+        """A model from memory: scikit-learn estimator or pipeline, XGBoost, LightGBM, CatBoost, torch module, callable.
+
+        `classes` names the outputs; a callable or module without classes is a regression. `output` says what a
+        callable or module returns where that cannot be seen. Raises `UnsupportedModel` for anything else.
+        """
+        from explainers.wrapping import wrap
+
+        return wrap(obj, tuple(classes) if classes is not None else None, output)
+
+    def with_classes(self, classes: Sequence[Any]) -> Model:
+        """The same model with other names for its outputs; the old names are still understood in the data."""
+        if self.task != "classification":
+            raise InvalidSetting(f"This is a regression; it has no classes to rename to {_listed(classes)}.")
+        if self.classes and len(classes) != len(self.classes):
+            raise InvalidSetting(f"The model has {len(self.classes)} classes; got {len(classes)} names: {_listed(classes)}.")
+        return dataclasses.replace(self, classes=tuple(classes), labels=self.labels or self.classes)
+
+    @cached_property
+    def abilities(self) -> frozenset[str]:
+        """What methods may need: ``gradients``, ``layers``, ``trees``, ``raw``, ``probability``."""
+        from explainers.wrapping import is_tree_model
+
+        found = {"predict"}
+        if self.module is not None:
+            found.add("gradients")
+            if spatial_layers(self.module):
+                found.add("layers")
+        if self.raw_predictor is not None or self.space == "raw":
+            found.add("raw")
+        if self.space == "probability":
+            found.add("probability")
+        if self.estimator is not None and is_tree_model(self.estimator):
+            found.add("trees")
+        return frozenset(found)
+
+    def predict(self, X: Any) -> Float[np.ndarray, "n k"]:
+        """Predictions in `space`; raises `ModelFailure` when the model raises or answers another shape or NaN."""
+        return self._ask(self.predictor, X, complement=True)
+
+    def raw(self, X: Any) -> Float[np.ndarray, "n k"]:
+        """Raw scores; for two classes the margin of the second and its negative for the first."""
+        if self.space == "raw":
+            return self.predict(X)
+        if self.raw_predictor is None:
+            raise InvalidSetting(f"This model ({self.family}) has no raw score; ask for the space 'probability'.")
+        return self._ask(self.raw_predictor, X, complement=False)
+
+    def scores(self, X: Any, space: str) -> Float[np.ndarray, "n k"]:
+        """Predictions in the space asked for: ``"raw"``, or what `predict` returns."""
+        return self.raw(X) if space == "raw" else self.predict(X)
+
+    def _ask(self, predictor: Predict, X: Any, complement: bool) -> Float[np.ndarray, "n k"]:
+        count = len(X)
+        try:
+            answer = predictor(X)
+        except ExplainerError:
+            raise
+        except Exception as error:
+            text = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+            raise ModelFailure(f"The model raised an error while predicting {count} cases. {text}") from error
+        values = np.asarray(answer, dtype=np.float64) if _numeric(answer) else _not_numbers(answer)
+        if values.ndim == 1 and len(values) == count:
+            values = values[:, None]
+        if values.ndim != 2 or len(values) != count:
+            raise ModelFailure(f"The model answered shape {values.shape} for {count} cases; expected ({count},) or ({count}, k).")
+        if not np.isfinite(values).all():
+            bad = int((~np.isfinite(values)).any(axis=1).sum())
+            raise ModelFailure(f"The model answered NaN or infinity for {bad} of {count} cases. Check missing values in the data.")
+        if len(self.classes) == 2 and values.shape[1] == 1:
+            other = 1.0 - values if complement and self.space == "probability" else -values
+            values = np.hstack([other, values])
+        if self.classes and values.shape[1] != len(self.classes):
+            raise ModelFailure(f"The model has {len(self.classes)} classes but answered {values.shape[1]} outputs.")
+        return values
+
+    def output_of(self, target: Any, outputs: int) -> int:
+        """Position of an output: a class label where there are classes, else an index; raises `InvalidSetting`."""
+        if self.classes:
+            for names in (self.classes, self.labels):
+                for position, name in enumerate(names):
+                    if _same(name, target):
+                        return position
+            raise InvalidSetting(f"There is no class {target!r}; the classes are {', '.join(map(repr, self.classes))}.")
+        if isinstance(target, (int, np.integer)) and not isinstance(target, bool) and 0 <= target < outputs:
+            return int(target)
+        raise InvalidSetting(f"There is no output {target!r}; outputs are 0..{outputs - 1}.")
+
+    def truth(self, y: np.ndarray) -> np.ndarray:
+        """The truth in the model's terms: output positions ``(n,)`` for a classifier, float64 for a regression.
+
+        Raises `SchemaMismatch` for a label that is no class; missing labels are -1 (classes) or NaN.
+        """
+        if self.task == "regression":
+            return np.asarray(y, dtype=np.float64)
+        column = pd.Series(np.asarray(y, dtype=object))
+        for names in (self.classes, self.labels, tuple(range(len(self.classes)))):
+            lookup = {_key(name): position for position, name in enumerate(names)}
+            found = column.map(lambda v, lookup=lookup: lookup.get(_key(v), -1))
+            if ((found >= 0) | column.isna()).all() and len(names):
+                return found.to_numpy(dtype=np.int64)
+        strange = sorted({repr(v) for v in column.dropna().unique() if _key(v) not in {_key(c) for c in self.classes}})[:5]
+        raise SchemaMismatch(f"The target column holds {', '.join(strange)}; the model's classes are {', '.join(map(repr, self.classes))}.")
+
+    def mismatch(self, data: Dataset) -> str | None:
+        """Why model and data do not fit, in one sentence that names the columns; ``None`` where they do."""
+        if data.modality == "table" and self.features is not None:
+            missing = [name for name in self.features if name not in data.schema.names]
+            extra = [name for name in data.schema.names if name not in self.features]
+            if missing:
+                more = f" Columns the model does not know: {_listed(extra)}." if extra else ""
+                return f"The model needs {_listed(missing)}, which the data lack.{more}"
+        return None
+
+    def check(self, data: Dataset) -> None:
+        """Try two rows; raise `SchemaMismatch` or `ModelFailure` with what does not fit."""
+        sentence = self.mismatch(data)
+        if sentence:
+            raise SchemaMismatch(sentence)
+        self.predict(data.take(np.arange(min(2, len(data)))).X)
+
+
+def spatial_layers(module: torch.nn.Module) -> list[str]:
+    """Names of the two-dimensional convolutions of a module, in order; ONNX nodes count by their operator."""
+    import torch
+
+    return [
+        name
+        for name, child in module.named_modules()
+        if isinstance(child, torch.nn.Conv2d) or getattr(child, "op_type", "") == "Conv"
+    ]
+
+
+def _key(value: Any) -> Any:
+    """Labels compare by value and kind: 1 and 1.0 and True are one label, "1" is another."""
+    if isinstance(value, (bool, np.bool_, int, np.integer, float, np.floating)):
+        return float(value)
+    return str(value)
+
+
+def _same(a: Any, b: Any) -> bool:
+    return bool(_key(a) == _key(b))
+
+
+def _numeric(answer: Any) -> bool:
+    kind = getattr(getattr(answer, "dtype", None), "kind", None)
+    return kind in "biuf" if kind is not None else not isinstance(answer, (str, bytes, dict)) and answer is not None
+
+
+def _not_numbers(answer: Any) -> np.ndarray:
+    kind = getattr(answer, "dtype", type(answer).__name__)
+    raise ModelFailure(f"The model answered {kind}, not numbers. Wrap a function that returns scores or probabilities.")

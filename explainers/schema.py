@@ -1,0 +1,253 @@
+"""What the features are: the columns a person uploaded, with their kinds, units, limits and relations.
+
+Numerical methods work on *codes*: one float64 per feature. A number is its own code; a category's code is its
+position in `Feature.categories`; a missing value is NaN. `Schema.encode` and `Schema.decode` are the only places
+that translate.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from explainers.errors import SchemaMismatch
+
+Kind = Literal["number", "integer", "category", "boolean"]
+Change = Literal["actionable", "measured", "immutable"]
+Direction = Literal["any", "increase", "decrease"]
+Modality = Literal["table", "image", "text", "sequence"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Feature:
+    """One column as the user knows it.
+
+    `low` and `high` are what is possible (not what was observed); `categories` are the values as they stand in
+    the data, `category_labels` how they are shown. `change` says whether a person could act on it
+    (``actionable``), it only moves with others (``measured``), or never (``immutable``).
+    """
+
+    name: str
+    kind: Kind = "number"
+    label: str = ""
+    unit: str = ""
+    description: str = ""
+    low: float | None = None
+    high: float | None = None
+    categories: tuple[Any, ...] = ()
+    category_labels: tuple[str, ...] = ()
+    dtype: str = "float64"
+    change: Change = "actionable"
+    direction: Direction = "any"
+    missing: bool = False
+
+    @property
+    def title(self) -> str:
+        """What people read: the label, or the column's name."""
+        return self.label or self.name
+
+    @property
+    def categorical(self) -> bool:
+        """Whether codes are positions in `categories`."""
+        return self.kind in ("category", "boolean")
+
+    @cached_property
+    def _codes(self) -> dict[Any, int]:
+        return {value: code for code, value in enumerate(self.categories)}
+
+    @cached_property
+    def codes_are_values(self) -> bool:
+        """True where decoding changes nothing: numbers, and categories that are 0, 1, 2, …"""
+        if not self.categorical:
+            return True
+        numeric = self.dtype not in ("object", "str", "string", "category", "bool")
+        return numeric and self.categories == tuple(range(len(self.categories)))
+
+    def encode(self, column: pd.Series) -> Float[np.ndarray, " n"]:
+        """Codes of a column; raises `SchemaMismatch` for text in a number or an unknown category."""
+        if not self.categorical:
+            return self._numbers(column)
+        values = column.astype(object)
+        codes = values.map(self._codes).to_numpy(dtype=np.float64, na_value=np.nan)
+        unknown = np.isnan(codes) & ~column.isna().to_numpy()
+        if unknown.any():
+            found = ", ".join(sorted({repr(v) for v in values[unknown].unique()[:5]}))
+            known = ", ".join(map(repr, self.categories[:8])) + (" …" if len(self.categories) > 8 else "")
+            raise SchemaMismatch(f"{self.name!r} has unknown categories: {found}. Known are {known}.")
+        return codes
+
+    def _numbers(self, column: pd.Series) -> Float[np.ndarray, " n"]:
+        try:
+            return pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
+        except (ValueError, TypeError) as error:
+            raise SchemaMismatch(
+                f"{self.name!r} should hold numbers, but some values are not: {error}. "
+                "Correct the values, or declare the feature a category."
+            ) from error
+
+    def decode(self, codes: Float[np.ndarray, " n"]) -> pd.Series:
+        """The column the model is given: float64 for numbers, the original values for categories."""
+        if not self.categorical:
+            return pd.Series(codes, name=self.name)
+        absent = np.isnan(codes)
+        index = np.where(absent, -1, codes).astype(np.int64)
+        if self.dtype == "category":
+            return pd.Series(pd.Categorical.from_codes(index, categories=list(self.categories)), name=self.name)
+        values = pd.Series(list(self.categories), dtype=None if self.dtype == "object" else self.dtype)
+        column = values.take(np.maximum(index, 0)).reset_index(drop=True).rename(self.name)
+        return column.mask(pd.Series(absent)) if absent.any() else column
+
+    def show(self, code: float) -> str:
+        """A value in words: ``63 years``, ``yes``, ``missing``."""
+        if code is None or math.isnan(code):
+            return "missing"
+        if self.categorical:
+            return self.category_title(round(code))
+        number = f"{code:,.0f}" if self.kind == "integer" or code == round(code, 0) else _significant(code)
+        return f"{number} {self.unit}".strip()
+
+    def category_title(self, code: int) -> str:
+        """How a category is shown."""
+        if code < len(self.category_labels):
+            return self.category_labels[code]
+        return str(self.categories[code]) if 0 <= code < len(self.categories) else f"category {code}"
+
+
+def _significant(value: float, digits: int = 4) -> str:
+    """About four significant digits without exponent where that stays readable."""
+    if value != 0 and not 1e-4 <= abs(value) < 1e9:
+        return f"{value:.3g}"
+    decimals = 0 if value == 0 else max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    text = f"{value:,.{min(decimals, 8)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+@dataclasses.dataclass(frozen=True)
+class Relation:
+    """A rule between two features that edits and counterfactuals obey: ``feature <= other``, or both move together."""
+
+    kind: Literal["at_most", "moves_with"]
+    feature: str
+    other: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Schema:
+    """All features in the order in which the model gets them, the target, and what is known between them."""
+
+    features: tuple[Feature, ...] = ()
+    target: str | None = None
+    relations: tuple[Relation, ...] = ()
+    modality: Modality = "table"
+    shape: tuple[int, ...] = ()
+    pixel_scale: float = 1.0
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Feature names in order; for images the channels."""
+        if self.modality == "image":
+            channels = self.shape[0] if self.shape else 1
+            return ("grey",) if channels == 1 else ("red", "green", "blue", "alpha")[:channels] if channels <= 4 else tuple(f"channel {i}" for i in range(channels))
+        return tuple(feature.name for feature in self.features)
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {name: i for i, name in enumerate(self.names)}
+
+    def position(self, name: str) -> int:
+        """Column of a feature; raises `SchemaMismatch` for an unknown name."""
+        try:
+            return self._positions[name]
+        except KeyError:
+            raise SchemaMismatch(f"There is no feature {name!r}; there are {_listed(self.names)}.") from None
+
+    def feature(self, name: str) -> Feature:
+        """The feature of that name."""
+        return self.features[self.position(name)]
+
+    @cached_property
+    def categorical(self) -> tuple[int, ...]:
+        """Positions of the features whose codes are category positions."""
+        return tuple(i for i, feature in enumerate(self.features) if feature.categorical)
+
+    def replace(self, *changed: Feature) -> Schema:
+        """The same schema with some features corrected (matched by name)."""
+        by_name = {feature.name: feature for feature in changed}
+        for name in by_name:
+            self.position(name)
+        features = tuple(by_name.get(feature.name, feature) for feature in self.features)
+        return dataclasses.replace(self, features=features)
+
+    def encode(self, frame: pd.DataFrame) -> Float[np.ndarray, "n d"]:
+        """Codes of a frame that has at least these columns; raises `SchemaMismatch` naming what is missing."""
+        missing = [name for name in self.names if name not in frame.columns]
+        if missing:
+            raise SchemaMismatch(f"The data lack {_listed(missing)}. They have {_listed(frame.columns)}.")
+        columns = [feature.encode(frame[feature.name]) for feature in self.features]
+        return np.column_stack(columns) if columns else np.empty((len(frame), 0))
+
+    def decode(self, codes: Float[np.ndarray, "n d"]) -> pd.DataFrame:
+        """The frame the model is given."""
+        if all(feature.codes_are_values for feature in self.features):
+            return pd.DataFrame(codes, columns=list(self.names), copy=False)
+        series = {f.name: f.decode(codes[:, i]) for i, f in enumerate(self.features)}
+        return pd.DataFrame(series, copy=False)
+
+
+def infer_schema(frame: pd.DataFrame, target: str | None = None) -> Schema:
+    """Infer kinds from the values: text, categories and booleans are categories; 0/1 is a boolean; the rest numbers.
+
+    Raises `SchemaMismatch` for duplicate column names and for an empty table.
+    """
+    duplicated = frame.columns[frame.columns.duplicated()].unique()
+    if len(duplicated):
+        raise SchemaMismatch(f"Column names must be unique; {_listed(duplicated)} occur more than once.")
+    if frame.shape[1] == 0 or len(frame) == 0:
+        raise SchemaMismatch(f"The table is empty: {len(frame)} rows, {frame.shape[1]} columns.")
+    return Schema(tuple(_infer(str(name), frame[name]) for name in frame.columns), target)
+
+
+def _infer(name: str, column: pd.Series) -> Feature:
+    dtype = str(column.dtype)
+    missing = bool(column.isna().any())
+    values = column.dropna()
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        categories = tuple(_plain(v) for v in column.cat.categories)
+        return Feature(name, "category", categories=categories, dtype="category", missing=missing)
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return Feature(name, "boolean", categories=(False, True), category_labels=("no", "yes"), dtype="bool", missing=missing)
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return _infer_number(name, values, dtype, missing)
+    if pd.api.types.is_datetime64_any_dtype(column.dtype):
+        raise SchemaMismatch(f"{name!r} holds dates. Turn it into a number (days since …) or leave it out.")
+    distinct = {_plain(v) for v in values.unique()}
+    if distinct == {False, True}:
+        return Feature(name, "boolean", categories=(False, True), dtype="object", missing=missing)
+    return Feature(name, "category", categories=tuple(sorted(distinct, key=lambda v: (str(type(v)), v))), dtype=dtype, missing=missing)
+
+
+def _infer_number(name: str, values: pd.Series, dtype: str, missing: bool) -> Feature:
+    numbers = values.to_numpy(dtype=np.float64)
+    whole = bool(len(numbers)) and bool(np.isfinite(numbers).all()) and bool((numbers == np.round(numbers)).all())
+    if whole and set(np.unique(numbers)) == {0.0, 1.0}:
+        return Feature(name, "boolean", categories=(0, 1), dtype=dtype, missing=missing)
+    return Feature(name, "integer" if whole else "number", dtype=dtype, missing=missing)
+
+
+def _plain(value: Any) -> Any:
+    """numpy scalars as Python values, so that schemas can be hashed, compared and written down."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _listed(names: Iterable[Any] | Sequence[Any], most: int = 8) -> str:
+    """Names for a message: quoted, cut after a few."""
+    every = [repr(str(name)) for name in names]
+    shown = ", ".join(every[:most]) or "none"
+    return shown if len(every) <= most else f"{shown} and {len(every) - most} more"

@@ -1,0 +1,21 @@
+"""Versions, as they stand in every result's provenance."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import platform
+
+VERSION = "0.1.0"
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    found = {"whyboard": VERSION, "python": platform.python_version()}
+    for name in ("numpy", "torch", "scikit-learn", "shap", "lime", "onnxruntime"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,76 @@
+"""torch modules: predictions in portions, and the module itself for gradients and layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from explainers.device import on_device, over_chunks
+from explainers.explanation import Space
+from explainers.model import Model
+
+_PROBABILITY_LAYERS = ("Softmax", "Sigmoid")
+
+
+def wrap(module: torch.nn.Module, classes: tuple[Any, ...] | None, output: str) -> Model:
+    """A module from float32 rows to ``(n,)`` or ``(n, k)``.
+
+    With `classes` its last layer decides whether it returns probabilities (softmax, sigmoid) or logits, unless
+    `output` says so; logits become probabilities in `predict` and stay available as raw scores.
+    """
+    family = f"torch {type(module).__name__}"
+    if classes is None:
+        space: Space = "target" if output == "auto" else output  # type: ignore[assignment]
+        return Model(lambda X: forward(module, X), "regression", space=space, family=family, module=module)
+    if output == "probability" or (output == "auto" and ends_in_probability(module)):
+        return Model(
+            lambda X: forward(module, X), "classification", classes, space="probability", family=family, module=module
+        )
+    return Model(
+        lambda X: to_probability(forward(module, X)), "classification", classes, space="probability", family=family,
+        raw_predictor=lambda X: _margins(forward(module, X)), module=module,
+    )  # fmt: skip
+
+
+def ends_in_probability(module: torch.nn.Module) -> bool:
+    """Whether the last leaf module (in the order of definition) is a softmax or a sigmoid."""
+    leaves = [child for child in module.modules() if not list(child.children())]
+    last = leaves[-1] if leaves else module
+    return getattr(last, "op_type", type(last).__name__) in _PROBABILITY_LAYERS
+
+
+def forward(module: torch.nn.Module, X: Any) -> np.ndarray:
+    """The module's own output for rows of a data set, in portions, without gradients, on its own device."""
+    rows = as_float32(X)
+    home = next((p.device for p in module.parameters()), None) or next((b.device for b in module.buffers()), torch.device("cpu"))
+    row_bytes = rows[:1].nbytes * 24  # activations of a small network take some ten times its input
+
+    def compute(part: slice) -> np.ndarray:
+        with torch.inference_mode():
+            return np.asarray(module(torch.from_numpy(rows[part]).to(home)).float().cpu().numpy())
+
+    if len(rows) == 0:
+        return np.empty((0, 1))
+    with on_device(module, home):
+        return np.concatenate(over_chunks(compute, len(rows), row_bytes, home))
+
+
+def as_float32(X: Any) -> np.ndarray:
+    """Rows as a contiguous float32 array."""
+    values = X.to_numpy(dtype=np.float32) if isinstance(X, pd.DataFrame) else X
+    return np.ascontiguousarray(values, dtype=np.float32)
+
+
+def to_probability(logits: np.ndarray) -> np.ndarray:
+    """Softmax over columns; a single column is the margin of the second class."""
+    if logits.ndim == 1 or logits.shape[1] == 1:
+        return np.asarray(torch.sigmoid(torch.from_numpy(np.asarray(logits, dtype=np.float64))).numpy())
+    return np.asarray(torch.softmax(torch.from_numpy(np.asarray(logits, dtype=np.float64)), dim=1).numpy())
+
+
+def _margins(logits: np.ndarray) -> np.ndarray:
+    score = logits.reshape(len(logits), -1)
+    return np.hstack([-score, score]) if score.shape[1] == 1 else score

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from explainers.digest import digest_of
 from explainers.errors import InvalidSetting, SchemaMismatch
-from explainers.schema import Modality, Schema, _listed, infer_schema
+from explainers.schema import Modality, Schema, _listed, infer_schema, require_table
 
 ROLES = ("train", "calibrate", "test", "unknown")
 
@@ -60,24 +60,27 @@ class Dataset:
         """
         frame = frame.reset_index(drop=True)
         frame.columns = pd.Index([str(name) for name in frame.columns])
-        inferred = infer_schema(frame)
-        for name in (target, role, *ignore):
-            if name is not None and name not in inferred.names:
-                raise SchemaMismatch(f"There is no column {name!r}; there are {_listed(inferred.names)}.")
-        apart = {name for name in (target, role, *ignore) if name is not None}
+        require_table(frame)
+        apart = [name for name in (target, role, *ignore) if name is not None]
+        for name in apart:
+            if name not in frame.columns:
+                raise SchemaMismatch(f"There is no column {name!r}; there are {_listed(frame.columns)}.")
         if schema is None:
-            schema = Schema(tuple(f for f in inferred.features if f.name not in apart), target)
-        if not schema.features:
-            raise SchemaMismatch("No feature is left: every column is the target, the role or ignored.")
-        _refuse_infinite(frame[[n for n in schema.names if n in frame.columns]])
-        X = schema.decode(schema.encode(frame))
-        return cls(
-            X,
+            features = frame.drop(columns=apart)
+            if features.shape[1] == 0:
+                raise SchemaMismatch("No feature is left: every column is the target, the role or ignored.")
+            schema = infer_schema(features)
+        codes = schema.encode(frame)
+        _refuse_infinite(codes, schema)
+        data = cls(
+            schema.decode(codes),
             dataclasses.replace(schema, target=target),
             y=_truth(frame[target]) if target else None,
             role=_roles(frame[role]) if role else np.empty(0, "<U9"),
             extra=frame[list(ignore)] if ignore else None,
         )
+        data.__dict__["matrix"] = codes
+        return data
 
     @classmethod
     def from_images(
@@ -208,9 +211,8 @@ def _roles(column: pd.Series) -> np.ndarray:
     return text.to_numpy(dtype="<U9")
 
 
-def _refuse_infinite(frame: pd.DataFrame) -> None:
-    numeric = frame.select_dtypes("number")
-    infinite = [name for name in numeric.columns if np.isinf(numeric[name].to_numpy(dtype=np.float64, na_value=np.nan)).any()]
+def _refuse_infinite(codes: Float[np.ndarray, "n d"], schema: Schema) -> None:
+    infinite = [schema.names[i] for i in np.flatnonzero(np.isinf(codes).any(axis=0))]
     if infinite:
         raise SchemaMismatch(f"Infinite values in {_listed(infinite)}. Replace them, or leave them empty (missing).")
 

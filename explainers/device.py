@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -16,6 +17,9 @@ T = TypeVar("T")
 #: Bytes that one chunk may take on the CPU; small enough to stay in the last-level cache's neighbourhood and to
 #: report progress often, large enough that the Python overhead of a chunk does not show.
 CPU_CHUNK_BYTES = 64 * 2**20
+
+#: Rows of the first portion where a portion should take a certain time and the model's speed is not known yet.
+FIRST_TIMED_ROWS = 2048
 
 
 def pick(device: str | torch.device = "auto") -> torch.device:
@@ -46,24 +50,34 @@ def over_chunks(
     row_bytes: int,
     device: torch.device,
     progress: Progress = silent,
+    seconds: float | None = None,
 ) -> list[T]:
     """``compute(slice)`` over ``0..count-1`` in portions; halves the portion when memory runs out.
 
-    `progress` is called after each portion and may raise to stop. Raises `OutOfMemory` when one row is too much.
+    `progress` is called after each portion and may raise to stop. With `seconds`, portions shrink or grow (within the
+    memory's limit) to take about that long, for models whose speed nobody knows. Raises `OutOfMemory` when one row
+    is too much.
     """
-    size = min(chunk_rows(row_bytes, device), max(count, 1))
+    most = min(chunk_rows(row_bytes, device), max(count, 1))
+    size = most if seconds is None else min(most, FIRST_TIMED_ROWS)
     results: list[T] = []
     start = 0
     while start < count:
         stop = min(start + size, count)
+        began = time.perf_counter()
         try:
             results.append(compute(slice(start, stop)))
         except (torch.OutOfMemoryError, MemoryError) as error:
             if stop - start == 1:
-                raise OutOfMemory(f"One case does not fit into the memory of {device}. Use a smaller model or fewer steps.") from error
-            size = max(1, (stop - start) // 2)
+                raise OutOfMemory(
+                    f"One case does not fit into the memory of {device}. Use a smaller model or fewer steps."
+                ) from error
+            size = most = max(1, (stop - start) // 2)
             _release(device)
             continue
+        if seconds is not None:
+            pace = (time.perf_counter() - began) / (stop - start)
+            size = max(1, min(most, 8 * size, int(seconds / max(pace, 1e-9))))
         start = stop
         progress(start, count)
     return results
@@ -82,7 +96,9 @@ def on_device(module: torch.nn.Module, device: torch.device) -> Iterator[torch.n
     """
     training = [(child, child.training) for child in module.modules()]
     wanted = [(p, p.requires_grad) for p in module.parameters()]
-    home = next((p.device for p in module.parameters()), None) or next((b.device for b in module.buffers()), device)
+    home = next((p.device for p in module.parameters()), None) or next(
+        (b.device for b in module.buffers()), device
+    )
     try:
         module.eval()
         for parameter, _ in wanted:

@@ -6,9 +6,10 @@ and the default configuration. A constructor without arguments is always valid; 
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from functools import cached_property
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -93,7 +94,7 @@ class Problem:
         return Reference(len(background), role, space, note)
 
 
-class Explainer(Protocol):
+class Explainer(abc.ABC):
     """A method of explanation. Subclasses are frozen dataclasses; `__post_init__` may only validate.
 
     Class facts:
@@ -115,9 +116,9 @@ class Explainer(Protocol):
     def __post_init__(self) -> None:
         validate(self)
 
+    @abc.abstractmethod
     def explain(self, problem: Problem, progress: Progress) -> Explanation:
         """Compute; called by `explainers.explain`, which adds timing and provenance."""
-        ...
 
     @classmethod
     def why_not_here(cls, model: Model, data: Dataset) -> str | None:

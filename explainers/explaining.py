@@ -33,6 +33,7 @@ class Request:
     rows: tuple[int, ...] | str | None
     target: Any
     background: str | None
+    outputs: tuple[Any, ...] = ()
     version: str = VERSION
 
     @classmethod
@@ -52,7 +53,8 @@ class Request:
         else:
             which = None if rows is None else tuple(int(i) for i in rows)
         background_digest = None if background is None else background.digest
-        return cls(explainer, model.digest, data.digest, which, target, background_digest)
+        outputs = (model.space, *model.classes)  # a file's digest does not say how its outputs are named
+        return cls(explainer, model.digest, data.digest, which, target, background_digest, outputs)
 
 
 def explain(

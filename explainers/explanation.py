@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
 
 Space = Literal["probability", "raw", "target"]
+E = TypeVar("E", bound="Explanation")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Explanation:
         return {"kind": type(self).__name__, **fields}
 
     @classmethod
-    def from_dict(cls, packed: Mapping[str, Any]) -> Self:
+    def from_dict(cls: type[E], packed: Mapping[str, Any]) -> E:
         """The result that `to_dict` wrote down; raises ``ValueError`` where it is another kind."""
         kind = Explanation.KINDS.get(str(packed.get("kind")))
         if kind is None or not issubclass(kind, cls):

@@ -7,6 +7,7 @@ the model gives no probabilities (then `space` is ``"raw"``).
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -45,6 +46,7 @@ class Model:
         module: the torch module, for gradients and layers.
         estimator: the library's own object, for methods that read its structure.
         notes: what loading found worth saying.
+        inputs: how many columns it takes, or the shape of one case (``None`` where a side is open), where it knows.
     """
 
     predictor: Predict
@@ -59,6 +61,7 @@ class Model:
     estimator: Any = None
     notes: tuple[str, ...] = ()
     digest: str = dataclasses.field(default_factory=random_digest)
+    inputs: int | tuple[int | None, ...] | None = None
 
     @classmethod
     def wrap(
@@ -173,13 +176,32 @@ class Model:
 
     def mismatch(self, data: Dataset) -> str | None:
         """Why model and data do not fit, in one sentence that names the columns; ``None`` where they do."""
-        if data.modality == "table" and self.features is not None:
-            missing = [name for name in self.features if name not in data.schema.names]
-            extra = [name for name in data.schema.names if name not in self.features]
-            if missing:
-                more = f" Columns the model does not know: {_listed(extra)}." if extra else ""
-                return f"The model needs {_listed(missing)}, which the data lack.{more}"
+        if data.modality == "table":
+            return self.columns_mismatch(data.schema.names)
+        shape = data.schema.shape
+        if isinstance(self.inputs, int) and shape and self.inputs != math.prod(shape):
+            return f"The model takes {self.inputs} numbers for each case; these data have {_sides(shape)} = {math.prod(shape)}."
+        if isinstance(self.inputs, tuple) and shape and not _fits(self.inputs, shape):
+            return f"The model takes cases of shape {_sides(self.inputs)}; these data have {_sides(shape)}."
         return None
+
+    def columns_mismatch(self, names: tuple[str, ...]) -> str | None:
+        """Why columns of these names are not the model's, in one sentence; ``None`` where they are, or more than them."""
+        if self.features is not None:
+            known = set(self.features)
+            held = {*names, *(stored_name(name) for name in names)}
+            missing = [name for name in self.features if name not in held]
+            extra = [name for name in names if name not in known and stored_name(name) not in known]
+            more = f" Columns the model does not know: {_listed(extra)}." if extra else ""
+            return f"The model needs {_listed(missing)}, which the data lack.{more}" if missing else None
+        if isinstance(self.inputs, tuple):
+            return f"The model takes cases of shape {_sides(self.inputs)} (pictures or sequences); these data are a table."
+        if self.inputs is None or self.inputs == len(names):
+            return None
+        found = f"The model takes {self.inputs} columns; these data have {len(names)}: {_listed(names)}."
+        if self.inputs < len(names):
+            return f"{found} Name the target, or leave {len(names) - self.inputs} out with ignore=[…]."
+        return f"{found} {self.inputs - len(names)} are missing."
 
     def check(self, data: Dataset) -> None:
         """Try two rows; raise `SchemaMismatch` or `ModelFailure` with what does not fit."""
@@ -198,6 +220,19 @@ def spatial_layers(module: torch.nn.Module) -> list[str]:
         for name, child in module.named_modules()
         if isinstance(child, torch.nn.Conv2d) or getattr(child, "op_type", "") == "Conv"
     ]
+
+
+def stored_name(name: str) -> str:
+    """A column's name as LightGBM stores it: it replaces blanks."""
+    return name.replace(" ", "_")
+
+
+def _fits(wanted: tuple[int | None, ...], shape: tuple[int, ...]) -> bool:
+    return len(wanted) == len(shape) and all(side in (None, found) for side, found in zip(wanted, shape, strict=True))
+
+
+def _sides(shape: tuple[int | None, ...]) -> str:
+    return " × ".join("any" if side is None else str(side) for side in shape)
 
 
 def _key(value: Any) -> Any:

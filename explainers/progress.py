@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from explainers.explanation import Explanation
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Called as ``progress(done, total, partial)`` between chunks of work.
 

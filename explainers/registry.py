@@ -3,5 +3,26 @@
 from __future__ import annotations
 
 from explainers.explainer import Explainer
+from explainers.methods.counterfactual import Counterfactual
+from explainers.methods.grad_cam import GradCam
+from explainers.methods.integrated_gradients import IntegratedGradients
+from explainers.methods.kernel_shap import KernelShap
+from explainers.methods.lime import Lime
+from explainers.methods.occlusion import Occlusion
+from explainers.methods.partial_dependence import PartialDependence
+from explainers.methods.permutation_importance import PermutationImportance
+from explainers.methods.saliency import Saliency
+from explainers.methods.tree_shap import TreeShap
 
-EXPLAINERS: tuple[type[Explainer], ...] = ()
+EXPLAINERS: tuple[type[Explainer], ...] = (
+    TreeShap,
+    KernelShap,
+    Lime,
+    Saliency,
+    IntegratedGradients,
+    GradCam,
+    Occlusion,
+    PermutationImportance,
+    PartialDependence,
+    Counterfactual,
+)

@@ -8,6 +8,7 @@ that translate.
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import math
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -39,8 +40,8 @@ class Feature:
     label: str = ""
     unit: str = ""
     description: str = ""
-    low: float | None = None
-    high: float | None = None
+    low: float | int | None = None
+    high: float | int | None = None
     categories: tuple[Any, ...] = ()
     category_labels: tuple[str, ...] = ()
     dtype: str = "float64"
@@ -84,6 +85,8 @@ class Feature:
         return codes
 
     def _numbers(self, column: pd.Series) -> Float[np.ndarray, " n"]:
+        if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iuf":
+            return column.to_numpy(dtype=np.float64)
         try:
             return pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
         except (ValueError, TypeError) as error:
@@ -100,6 +103,8 @@ class Feature:
         index = np.where(absent, -1, codes).astype(np.int64)
         if self.dtype == "category":
             return pd.Series(pd.Categorical.from_codes(index, categories=list(self.categories)), name=self.name)
+        if not self.categories:
+            return pd.Series(np.full(len(codes), None, dtype=object), name=self.name)
         values = pd.Series(list(self.categories), dtype=None if self.dtype == "object" else self.dtype)
         column = values.take(np.maximum(index, 0)).reset_index(drop=True).rename(self.name)
         return column.mask(pd.Series(absent)) if absent.any() else column
@@ -206,16 +211,26 @@ def infer_schema(frame: pd.DataFrame, target: str | None = None) -> Schema:
 
     Raises `SchemaMismatch` for duplicate column names and for an empty table.
     """
+    require_table(frame)
+    return Schema(tuple(_infer(str(name), column) for name, column in frame.items()), target)
+
+
+def require_table(frame: pd.DataFrame) -> None:
+    """Raise `SchemaMismatch` for column names that occur twice and for a table without rows or columns."""
     duplicated = frame.columns[frame.columns.duplicated()].unique()
     if len(duplicated):
         raise SchemaMismatch(f"Column names must be unique; {_listed(duplicated)} occur more than once.")
     if frame.shape[1] == 0 or len(frame) == 0:
         raise SchemaMismatch(f"The table is empty: {len(frame)} rows, {frame.shape[1]} columns.")
-    return Schema(tuple(_infer(str(name), frame[name]) for name in frame.columns), target)
 
 
 def _infer(name: str, column: pd.Series) -> Feature:
     dtype = str(column.dtype)
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iuf":
+        numbers = column.to_numpy(dtype=np.float64)
+        absent = np.isnan(numbers)
+        missing = bool(absent.any())
+        return _infer_number(name, numbers[~absent] if missing else numbers, dtype, missing)
     missing = bool(column.isna().any())
     values = column.dropna()
     if isinstance(column.dtype, pd.CategoricalDtype):
@@ -223,20 +238,36 @@ def _infer(name: str, column: pd.Series) -> Feature:
         return Feature(name, "category", categories=categories, dtype="category", missing=missing)
     if pd.api.types.is_bool_dtype(column.dtype):
         return Feature(name, "boolean", categories=(False, True), category_labels=("no", "yes"), dtype="bool", missing=missing)
+    if pd.api.types.is_complex_dtype(column.dtype):
+        raise SchemaMismatch(f"{name!r} holds complex numbers. Split it into two columns or leave it out.")
     if pd.api.types.is_numeric_dtype(column.dtype):
-        return _infer_number(name, values, dtype, missing)
-    if pd.api.types.is_datetime64_any_dtype(column.dtype):
-        raise SchemaMismatch(f"{name!r} holds dates. Turn it into a number (days since …) or leave it out.")
-    distinct = {_plain(v) for v in values.unique()}
+        return _infer_number(name, values.to_numpy(dtype=np.float64), dtype, missing)
+    distinct = _distinct(name, values)
+    if any(isinstance(value, _TIMES) for value in distinct):
+        raise SchemaMismatch(f"{name!r} holds dates or times. Turn it into a number (days since …) or leave it out.")
     if distinct == {False, True}:
         return Feature(name, "boolean", categories=(False, True), dtype="object", missing=missing)
     return Feature(name, "category", categories=tuple(sorted(distinct, key=lambda v: (str(type(v)), v))), dtype=dtype, missing=missing)
 
 
-def _infer_number(name: str, values: pd.Series, dtype: str, missing: bool) -> Feature:
-    numbers = values.to_numpy(dtype=np.float64)
+_TIMES = (datetime.date, datetime.time, datetime.timedelta, pd.Period, pd.Interval)
+
+
+def _distinct(name: str, values: pd.Series) -> set[Any]:
+    try:
+        distinct = {_plain(value) for value in values.unique()}
+        "".join(value for value in distinct if isinstance(value, str)).encode()
+        return distinct
+    except TypeError as error:
+        found = type(values.iloc[0]).__name__
+        raise SchemaMismatch(f"{name!r} holds {found} values; a cell is one number or one text. Leave it out or unfold it.") from error
+    except UnicodeEncodeError as error:
+        raise SchemaMismatch(f"{name!r} holds text with broken characters (lone surrogates). Save it as UTF-8.") from error
+
+
+def _infer_number(name: str, numbers: np.ndarray, dtype: str, missing: bool) -> Feature:
     whole = bool(len(numbers)) and bool(np.isfinite(numbers).all()) and bool((numbers == np.round(numbers)).all())
-    if whole and set(np.unique(numbers)) == {0.0, 1.0}:
+    if whole and 0 <= numbers.min() < numbers.max() <= 1:
         return Feature(name, "boolean", categories=(0, 1), dtype=dtype, missing=missing)
     return Feature(name, "integer" if whole else "number", dtype=dtype, missing=missing)
 

@@ -19,8 +19,8 @@ from explainers.errors import InvalidSetting
 class Range:
     """Inclusive bounds of a numeric setting."""
 
-    low: float
-    high: float
+    low: float | int
+    high: float | int
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,80 +2,152 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from explainers.errors import UnsupportedModel
-from explainers.model import Model, Predict
+from explainers.model import Model, Predict, stored_name
+
+#: XGBoost objectives that answer labels: nothing is left to explain but jumps.
+LABELS_ONLY = {"multi:softmax": "multi:softprob", "binary:hinge": "binary:logistic"}
 
 
-def wrap(obj: Any, classes: tuple[Any, ...] | None, output: str) -> Model:
+@dataclasses.dataclass(frozen=True)
+class Booster:
+    """What is common to the three libraries: who asks (margins or not), and what is known of the outputs.
+
+    Attributes:
+        ask: ``ask(margin)`` is a predictor.
+        classifies: whether the outputs are classes.
+        outputs: how many, at least two for a classifier.
+        own: the classes as the library's own object names them, or ``None``.
+    """
+
+    ask: Callable[[bool], Predict]
+    classifies: bool
+    outputs: int
+    own: Any
+    family: str
+    features: tuple[str, ...] | None
+    inputs: int
+    estimator: Any
+
+    def model(self, classes: tuple[Any, ...] | None) -> Model:
+        """A regression, or a classifier with probabilities and margins."""
+        if not self.classifies:
+            return Model(
+                self.ask(False), "regression", family=self.family, features=self.features, estimator=self.estimator,
+                inputs=self.inputs,
+            )  # fmt: skip
+        own = (
+            None
+            if self.own is None
+            else tuple(v.item() if isinstance(v, np.generic) else v for v in self.own)
+        )
+        names = classes or own or tuple(str(i) for i in range(self.outputs))
+        if len(names) != self.outputs:
+            raise UnsupportedModel(f"The model has {self.outputs} classes; {len(names)} names were given.")
+        return Model(
+            self.ask(False), "classification", names, own or tuple(range(self.outputs)), "probability", self.family,
+            self.features, _two_margins(self.ask(True)), estimator=self.estimator, inputs=self.inputs,
+        )  # fmt: skip
+
+
+def wrap(obj: Any, classes: tuple[Any, ...] | None, output: str) -> Model:  # noqa: ARG001  # one signature for all
     """A fitted model of one of the three libraries."""
-    package = type(obj).__mro__[0].__module__.split(".")[0]
     bases = {base.__module__.split(".")[0] for base in type(obj).__mro__}
-    if "xgboost" in bases:
-        return _xgboost(obj, classes)
-    if "lightgbm" in bases:
-        return _lightgbm(obj, classes)
-    if "catboost" in bases:
-        return _catboost(obj, classes)
-    raise UnsupportedModel(f"Cannot wrap {package}.{type(obj).__name__}.")
+    for package, read in (("xgboost", _xgboost), ("lightgbm", _lightgbm), ("catboost", _catboost)):
+        if package in bases:
+            return read(obj, classes)
+    raise UnsupportedModel(f"Cannot wrap {type(obj).__module__}.{type(obj).__name__}.")
 
 
 def _xgboost(obj: Any, classes: tuple[Any, ...] | None) -> Model:
-    import json
-
     import xgboost
 
-    booster = obj if isinstance(obj, xgboost.Booster) else obj.get_booster()
-    own = None if isinstance(obj, xgboost.Booster) else getattr(obj, "classes_", None)
-    objective = json.loads(booster.save_config())["learner"]["objective"]["name"]
+    own = None
+    if isinstance(obj, xgboost.Booster):
+        booster = obj
+    else:
+        _require_fitted(obj, obj.__sklearn_is_fitted__())
+        booster, own = obj.get_booster(), getattr(obj, "classes_", None)
+    config = json.loads(booster.save_config())["learner"]
+    objective = config["objective"]["name"]
+    if objective in LABELS_ONLY:
+        raise UnsupportedModel(
+            f"This XGBoost model predicts labels only ({objective}). Train it with {LABELS_ONLY[objective]}."
+        )
+    linear = config["gradient_booster"]["name"] == "gblinear"
     names = tuple(booster.feature_names) if booster.feature_names else None
-    categorical = any(kind == "c" for kind in booster.feature_types or ())
-    best = getattr(booster, "best_iteration", None) if booster.attributes().get("best_iteration") else None
-    rounds = (0, best + 1) if best is not None else (0, 0)
+    categorical = "c" in (booster.feature_types or ())
+    best = booster.attributes().get("best_iteration")
+    rounds = (0, int(best) + 1) if best is not None and not linear else (0, 0)
     expected = booster.num_features()
 
     def ask(margin: bool) -> Predict:
         def predictor(X: Any) -> np.ndarray:
-            frame = _ordered(X, names)
-            if frame.shape[1] != expected:  # the library itself predicts silently from too few columns
-                raise UnsupportedModel(f"The model was trained on {expected} columns; these data have {frame.shape[1]}.")
-            matrix = xgboost.DMatrix(frame if names else np.asarray(frame), enable_categorical=categorical, feature_names=list(names) if names else None)
+            # the library itself predicts silently from too few columns
+            frame = _text_as_category(_sized(_ordered(X, names), expected), categorical)
+            matrix = xgboost.DMatrix(
+                frame if names or categorical else np.asarray(frame, dtype=np.float64),
+                enable_categorical=categorical,
+                feature_names=list(names) if names else None,
+            )
             return np.asarray(booster.predict(matrix, output_margin=margin, iteration_range=rounds))
 
         return predictor
 
-    if objective == "multi:softmax":
-        raise UnsupportedModel("This XGBoost model predicts labels only (multi:softmax). Train it with multi:softprob.")
-    family = f"XGBoost ({objective})"
-    return _boosted(objective.startswith(("binary:", "multi:")), ask, own, classes, family, names, obj)
+    read = Booster(
+        ask,
+        classifies=objective.startswith(("binary:", "multi:")),
+        outputs=max(2, int(config["learner_model_param"]["num_class"])),
+        own=own,
+        family=f"XGBoost{' linear' if linear else ''} ({objective})",
+        features=names,
+        inputs=expected,
+        estimator=None if linear else obj,
+    )
+    if objective == "binary:logitraw":  # its predictions are margins
+        read = dataclasses.replace(read, ask=lambda margin: ask(True) if margin else _sigmoid(ask(True)))
+    return read.model(classes)
 
 
 def _lightgbm(obj: Any, classes: tuple[Any, ...] | None) -> Model:
     import lightgbm
 
-    booster = obj if isinstance(obj, lightgbm.Booster) else obj.booster_
-    own = None if isinstance(obj, lightgbm.Booster) else getattr(obj, "classes_", None)
+    own = None
+    if isinstance(obj, lightgbm.Booster):
+        booster = obj
+    else:
+        _require_fitted(obj, obj.__sklearn_is_fitted__())
+        booster, own = obj.booster_, getattr(obj, "classes_", None)
     objective = str(booster.params.get("objective") or _lightgbm_objective(booster)).split(" ")[0]
-    names = tuple(booster.feature_name())
-    unnamed = all(name == f"Column_{i}" for i, name in enumerate(names))
-    expected = len(names)
+    stored = tuple(booster.feature_name())
+    names = None if all(name == f"Column_{i}" for i, name in enumerate(stored)) else stored
+    categorical = bool(booster.pandas_categorical)
 
     def ask(margin: bool) -> Predict:
         def predictor(X: Any) -> np.ndarray:
-            frame = _ordered(X, None if unnamed else names, rename=_lightgbm_name)
-            if frame.shape[1] != expected:
-                raise UnsupportedModel(f"The model was trained on {expected} columns; these data have {frame.shape[1]}.")
+            frame = _text_as_category(_sized(_ordered(X, names), len(stored)), categorical)
             return np.asarray(booster.predict(frame, raw_score=margin))
 
         return predictor
 
-    family = f"LightGBM ({objective})"
-    classifies = objective in ("binary", "multiclass", "multiclassova", "cross_entropy")
-    return _boosted(classifies, ask, own, classes, family, None if unnamed else names, obj, rename=_lightgbm_name)
+    return Booster(
+        ask,
+        classifies=objective in ("binary", "multiclass", "multiclassova", "cross_entropy"),
+        outputs=max(2, int(booster.num_model_per_iteration())),
+        own=own,
+        family=f"LightGBM ({objective})",
+        features=names,
+        inputs=len(stored),
+        estimator=obj,
+    ).model(classes)
 
 
 def _lightgbm_objective(booster: Any) -> str:
@@ -85,80 +157,75 @@ def _lightgbm_objective(booster: Any) -> str:
     return "regression"
 
 
-def _lightgbm_name(name: str) -> str:
-    """LightGBM replaces blanks in the names it stores."""
-    return name.replace(" ", "_")
-
-
 def _catboost(obj: Any, classes: tuple[Any, ...] | None) -> Model:
-    own = getattr(obj, "classes_", None)
+    _require_fitted(obj, obj.is_fitted())
+    own = obj.classes_
     own = None if own is None or len(own) == 0 else own
-    names = tuple(obj.feature_names_) if obj.feature_names_ else None
+    stored = tuple(obj.feature_names_ or ())
+    names = None if all(name == str(i) for i, name in enumerate(stored)) else stored
 
     def ask(margin: bool) -> Predict:
         kind = "RawFormulaVal" if margin or own is None else "Probability"
-        return lambda X: np.asarray(obj.predict(_ordered(X, names), prediction_type=kind))
+        return lambda X: np.asarray(
+            obj.predict(_sized(_ordered(X, names), len(stored)), prediction_type=kind)
+        )
 
-    return _boosted(own is not None, ask, own, classes, f"CatBoost {type(obj).__name__}", names, obj)
-
-
-def _boosted(
-    classifies: bool,
-    ask: Any,
-    own: Any,
-    classes: tuple[Any, ...] | None,
-    family: str,
-    names: tuple[str, ...] | None,
-    obj: Any,
-    rename: Any = None,
-) -> Model:
-    """The common end: a regression, or a classifier with probabilities and margins."""
-    if not classifies:
-        return Model(ask(False), "regression", family=family, features=names if rename is None else None, estimator=obj)
-    labels = tuple(v.item() if isinstance(v, np.generic) else v for v in own) if own is not None else None
-    given = classes or labels
-    if given is None:
-        given = ("0", "1") if not _multiclass(ask, names, obj) else tuple(str(i) for i in range(_outputs(obj)))
-        labels = tuple(range(len(given)))
-    return Model(
-        ask(False), "classification", given, labels or given, "probability", family,
-        names if rename is None else None, _two_margins(ask(True), len(given)), estimator=obj,
-    )  # fmt: skip
+    return Booster(
+        ask,
+        classifies=own is not None,
+        outputs=2 if own is None else max(2, len(own)),
+        own=own,
+        family=f"CatBoost {type(obj).__name__}",
+        features=names,
+        inputs=len(stored),
+        estimator=obj,
+    ).model(classes)
 
 
-def _multiclass(ask: Any, names: Any, obj: Any) -> bool:
-    return _outputs(obj) > 2
+def _require_fitted(obj: Any, fitted: bool) -> None:
+    if not fitted:
+        raise UnsupportedModel(f"{type(obj).__name__} is not fitted. Fit it before opening.")
 
 
-def _outputs(obj: Any) -> int:
-    if hasattr(obj, "num_model_per_iteration"):
-        return max(2, int(obj.num_model_per_iteration()))
-    if hasattr(obj, "save_config"):
-        import json
-
-        return max(2, int(json.loads(obj.save_config())["learner"]["learner_model_param"]["num_class"]))
-    return 2
-
-
-def _two_margins(predictor: Predict, outputs: int) -> Predict:
+def _two_margins(predictor: Predict) -> Predict:
     def margins(X: Any) -> np.ndarray:
         score = np.asarray(predictor(X))
-        return np.column_stack([-score, score]) if score.ndim == 1 and outputs == 2 else score
+        return np.column_stack([-score, score]) if score.ndim == 1 else score
 
     return margins
 
 
-def _ordered(X: Any, names: tuple[str, ...] | None, rename: Any = None) -> pd.DataFrame:
-    """The frame in the model's own column order."""
+def _sigmoid(predictor: Predict) -> Predict:
+    return lambda X: 1.0 / (1.0 + np.exp(-np.asarray(predictor(X), dtype=np.float64)))
+
+
+def _ordered(X: Any, names: tuple[str, ...] | None) -> pd.DataFrame:
+    """The frame in the model's own column order; LightGBM's stored names have no blanks."""
     frame = X if isinstance(X, pd.DataFrame) else pd.DataFrame(np.asarray(X).reshape(len(X), -1))
-    if names is None or tuple(frame.columns) == names:
+    if names is None or not isinstance(X, pd.DataFrame) or tuple(frame.columns) == names:
         return frame
-    if rename is not None:
-        by_stored = {rename(str(column)): column for column in frame.columns}
-        missing = [name for name in names if name not in by_stored]
-        if not missing:
-            return frame[[by_stored[name] for name in names]]
-    missing = [name for name in names if name not in frame.columns]
+    held = {stored_name(str(column)): column for column in frame.columns} | {str(c): c for c in frame.columns}
+    missing = [name for name in names if name not in held]
     if missing:
-        raise UnsupportedModel(f"The model needs columns that these data lack: {', '.join(map(repr, missing[:8]))}.")
-    return frame[list(names)]
+        raise UnsupportedModel(
+            f"The model needs columns that these data lack: {', '.join(map(repr, missing[:8]))}."
+        )
+    return frame[[held[name] for name in names]]
+
+
+def _sized(frame: pd.DataFrame, expected: int) -> pd.DataFrame:
+    if frame.shape[1] != expected:
+        raise UnsupportedModel(
+            f"The model was trained on {expected} columns; these data have {frame.shape[1]}."
+        )
+    return frame
+
+
+def _text_as_category(frame: pd.DataFrame, categorical: bool) -> pd.DataFrame:
+    """Text for a model trained on pandas categories: the libraries recode by the categories they have stored."""
+    if not categorical:
+        return frame
+    text = [
+        name for name, kind in frame.dtypes.items() if isinstance(kind, pd.StringDtype) or kind.kind == "O"
+    ]
+    return frame.astype(dict.fromkeys(text, "category")) if text else frame

@@ -11,7 +11,7 @@ from explainers.errors import UnsupportedModel
 from explainers.model import Model
 
 
-def wrap(estimator: Any, classes: tuple[Any, ...] | None, output: str) -> Model:
+def wrap(estimator: Any, classes: tuple[Any, ...] | None, output: str) -> Model:  # noqa: ARG001  # one signature for all
     """An estimator or pipeline; raises `UnsupportedModel` when it is not fitted."""
     own = _classes(estimator)
     if not hasattr(estimator, "predict"):
@@ -22,7 +22,10 @@ def wrap(estimator: Any, classes: tuple[Any, ...] | None, output: str) -> Model:
     if hasattr(estimator, "steps"):
         family += " in a pipeline"
     if own is None:
-        return Model(_on_rows(estimator.predict, columns, count), "regression", family=family, features=columns, estimator=estimator)
+        return Model(
+            _on_rows(estimator.predict, columns, count), "regression", family=family, features=columns,
+            estimator=estimator, inputs=count,
+        )  # fmt: skip
     raw = getattr(estimator, "decision_function", None)
     raw_predictor = _on_rows(_margins(raw), columns, count) if raw is not None else None
     names = classes or own
@@ -32,12 +35,15 @@ def wrap(estimator: Any, classes: tuple[Any, ...] | None, output: str) -> Model:
             raw_predictor = _on_rows(probability, columns, count)
         return Model(
             _on_rows(probability, columns, count), "classification", names, own, "probability", family, columns,
-            raw_predictor, estimator=estimator,
+            raw_predictor, estimator=estimator, inputs=count,
         )  # fmt: skip
     if raw_predictor is None:
         raise UnsupportedModel(f"{type(estimator).__name__} gives neither probabilities nor scores, only labels.")
     note = "This classifier gives scores, not probabilities."
-    return Model(raw_predictor, "classification", names, own, "raw", family, columns, estimator=estimator, notes=(note,))
+    return Model(
+        raw_predictor, "classification", names, own, "raw", family, columns, estimator=estimator, notes=(note,),
+        inputs=count,
+    )  # fmt: skip
 
 
 def _final(estimator: Any) -> Any:

@@ -50,7 +50,8 @@ def forward(module: torch.nn.Module, X: Any) -> np.ndarray:
 
     def compute(part: slice) -> np.ndarray:
         with torch.inference_mode():
-            return np.asarray(module(torch.from_numpy(rows[part]).to(home)).float().cpu().numpy())
+            x = torch.tensor(rows[part], device=home)  # a copy: a module may begin with an in-place layer
+            return np.asarray(module(x).float().cpu().numpy())
 
     if len(rows) == 0:
         return np.empty((0, 1))

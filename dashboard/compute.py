@@ -1,0 +1,149 @@
+"""The only caller of `explain` and `predict`: a store of results, one turn at a time for a model, errors in words.
+
+Everything computed is kept under its `Request`, so panels that ask for the same values share them. A prepared
+workspace's store serves every visitor; an upload's store lives and dies with its session.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import logging
+import threading
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any
+
+import numpy as np
+
+import explainers as ex
+
+log = logging.getLogger("whyboard")
+
+#: Bytes of results a store keeps before it drops those not used for longest.
+STORE_BYTES = 256 * 2**20
+
+
+class Store:
+    """Results by key, the least recently used dropped first; safe to share between threads."""
+
+    def __init__(self, limit: int = STORE_BYTES) -> None:
+        self._limit = limit
+        self._items: collections.OrderedDict[Hashable, tuple[Any, int]] = collections.OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable) -> Any | None:
+        """The value, now the most recently used, or ``None``."""
+        with self._lock:
+            if key not in self._items:
+                return None
+            self._items.move_to_end(key)
+            return self._items[key][0]
+
+    def put(self, key: Hashable, value: Any) -> None:
+        """Keep a value; drops others until the limit holds."""
+        size = _bytes(value)
+        with self._lock:
+            self._bytes += size - self._items.pop(key, (None, 0))[1]
+            self._items[key] = (value, size)
+            while self._bytes > self._limit and len(self._items) > 1:
+                self._bytes -= self._items.popitem(last=False)[1][1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """A computation that ended in an error, kept so that it is shown and not repeated."""
+
+    message: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A computation that a page shows as pending: what people call it, and how to ask for it."""
+
+    title: str
+    key: Hashable
+    run: Callable[[ex.Progress], Any]
+
+
+class Compute:
+    """Answers requests from the store, or computes them; raises only `ExplainerError`."""
+
+    def __init__(self, store: Store | None = None) -> None:
+        self.store = store or Store()
+        self._turn = threading.RLock()
+
+    def ask(self, model: ex.Model, data: ex.Dataset, explainer: ex.Explainer, rows: Any = None, target: Any = None, progress: ex.Progress | None = None) -> Any:  # fmt: skip
+        """The result of `explain`; computed at most once for equal requests. Raises `ExplainerError`."""
+        key = ex.Request.of(model, data, explainer, rows, target)
+        return self.kept(key, lambda: ex.explain(model, data, explainer, rows, target, progress=progress))
+
+    def known(self, model: ex.Model, data: ex.Dataset, explainer: ex.Explainer, rows: Any = None, target: Any = None) -> Any | None:  # fmt: skip
+        """What the store holds for this request: a result, a `Failure`, or ``None``."""
+        return self.store.get(ex.Request.of(model, data, explainer, rows, target))
+
+    def job(self, title: str, model: ex.Model, data: ex.Dataset, explainer: ex.Explainer, rows: Any = None, target: Any = None) -> Job:  # fmt: skip
+        """The same request as something to run later with progress."""
+        key = ex.Request.of(model, data, explainer, rows, target)
+        return Job(title, key, lambda progress: self.ask(model, data, explainer, rows, target, progress))
+
+    def predict(self, model: ex.Model, cases: ex.Dataset) -> np.ndarray:
+        """Predictions for a few cases, ``(m, k)``, not kept."""
+        with self._turns():
+            return model.predict(cases.X)
+
+    def predictions(self, model: ex.Model, data: ex.Dataset) -> np.ndarray:
+        """Predictions for every row of the data, ``(n, k)``."""
+        answer = self.kept(("predictions", model.digest, data.digest), lambda: model.predict(data.X))
+        assert isinstance(answer, np.ndarray)
+        return answer
+
+    def kept(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """A value from the store, or made now and kept. What is stopped half-way is not kept."""
+        found = self.store.get(key)
+        if found is None:
+            with self._turns():
+                found = self.store.get(key)  # another visitor may have computed it while we waited
+                found = _make(key, make, self.store) if found is None else found
+        if isinstance(found, Failure):
+            raise ex.ExplainerError(found.message)
+        return found
+
+    @contextlib.contextmanager
+    def _turns(self) -> Iterator[None]:
+        """One computation at a time: gradient methods hook the model itself. Waiting can be interrupted."""
+        while not self._turn.acquire(timeout=0.1):
+            continue
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+
+def _make(key: Hashable, make: Callable[[], Any], store: Store) -> Any:
+    try:
+        result = make()
+    except ex.ExplainerError as error:
+        result = Failure(str(error))
+    except ex.Cancelled:
+        raise
+    except Exception as error:
+        # Values of a case may stand in the message, so it goes to the log without them and never to the page.
+        log.error("unexpected %s while computing", type(error).__name__, exc_info=(type(error), None, error.__traceback__))
+        result = Failure(f"This could not be computed: an unexpected {type(error).__name__}. Your data and selection are still here.")  # fmt: skip
+    store.put(key, result)
+    return result
+
+
+def _bytes(value: Any) -> int:
+    """Roughly what a result holds: its arrays, and a little."""
+    if isinstance(value, np.ndarray):
+        return int(value.nbytes)
+    if isinstance(value, (tuple, list)):
+        return sum(_bytes(item) for item in value) + 64
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return sum(_bytes(getattr(value, field.name)) for field in dataclasses.fields(value)) + 256
+    if isinstance(value, dict):
+        return sum(_bytes(item) for item in value.values()) + 64
+    return 64

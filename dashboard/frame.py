@@ -1,0 +1,107 @@
+"""What stands around every page of a workspace: its name, the model, the class, the threshold, the scale."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+import explainers as ex
+from dashboard import session
+from dashboard.figures.text import plain_text
+from dashboard.markdown import literal
+from dashboard.view import View
+
+#: Quiet page: less empty space on top, and the bar of long work at the lower edge, where it moves nothing.
+_STYLE = """
+<style>
+.stMainBlockContainer { padding-top: 3.6rem; padding-bottom: 2rem; max-width: 1600px; }
+.st-key-work { position: fixed; right: 1.5rem; bottom: 1.5rem; width: 22rem; z-index: 1000; padding: 0.8rem 1rem;
+  background: var(--st-secondary-background-color, Canvas); border: 1px solid rgba(128,128,128,.35); border-radius: 8px; }
+[data-testid="stHorizontalBlock"] { gap: 0.8rem; }
+.stElementContainer:has(style) { display: none; }
+</style>
+"""
+
+
+def style() -> None:
+    """The page's own style sheet; a constant, nothing from outside enters it."""
+    st.html(_STYLE)
+
+
+def header() -> None:
+    """Which workspace and model; changing anything here runs the whole page again."""
+    view = session.view()
+    title, model, target, scale, threshold = st.columns([2.6, 1.6, 1.2, 1.2, 1.4], vertical_alignment="bottom")
+    with title:
+        st.markdown(f"**{literal(view.workspace.about.title)}**  \n:small[{literal(_subtitle(view))}]", help=_story(view))
+    with model:
+        _models(view)
+    with target:
+        _targets(view)
+    with scale:
+        _scales(view)
+    with threshold:
+        _threshold(view)
+
+
+def _subtitle(view: View) -> str:
+    about = view.workspace.about
+    which = f"{len(view.workspace.rows):,} {about.subjects}"
+    kind = "test " if not view.workspace.unknown_roles else ""
+    note = " · synthetic data" if about.synthetic else ""
+    unknown = " · may include training rows" if view.workspace.unknown_roles else ""
+    return f"{which.replace(' ', f' {kind}', 1)}{note}{unknown}"
+
+
+def _story(view: View) -> str | None:
+    about = view.workspace.about
+    note = view.workspace.models[view.selection.model].note
+    told = [part for part in (about.summary, about.story, note) if part]
+    return "\n\n".join(literal(part) for part in told) or None
+
+
+def _models(view: View) -> None:
+    names = [model.name for model in view.workspace.models]
+    _choose("Model", range(len(names)), view.selection.model, "model", lambda i: plain_text(names[i]))
+
+
+def _targets(view: View) -> None:
+    if not view.classifies:
+        return
+    classes: list[Any] = list(view.model.classes)
+    chosen = view.selection.target
+    if len(classes) == 2:
+        _choose("Explain", classes, chosen if chosen in classes else classes[1], "target", plain_text)
+    else:
+        _choose("Explain", [None, *classes], chosen if chosen in classes else None, "target", lambda c: "predicted class" if c is None else plain_text(c))
+
+
+def _scales(view: View) -> None:
+    if view.data.modality == "table" and view.model.space == "probability" and ex.why_not(ex.TreeShap, view.model, view.data) is None:
+        words = {"auto": "probability", "raw": "log-odds" if len(view.model.classes) == 2 else "raw score"}
+        _choose("Scale", list(words), view.selection.space, "space", lambda s: words[s])
+
+
+def _threshold(view: View) -> None:
+    if view.classifies and len(view.model.classes) == 2 and view.model.space == "probability":
+        positive = plain_text(view.model.classes[1])
+        key = _key(view, "threshold")
+        st.slider(f"Decide “{positive}” from", 0.05, 0.95, view.selection.threshold, 0.05, key=key, on_change=_set, args=(key, "threshold"))
+
+
+def _choose(label: str, options: Any, value: Any, field: str, show: Any) -> None:
+    view = session.view()
+    options = list(options)
+    key = _key(view, field)
+    st.selectbox(label, options, index=options.index(value), format_func=show, key=key, on_change=_set, args=(key, field))
+
+
+def _key(view: View, field: str) -> str:
+    return f"header:{view.workspace.key}:{field}"
+
+
+def _set(key: str, field: str) -> None:
+    selection = session.view().selection
+    changed = selection.change(**{field: st.session_state[key]})
+    session.select(changed.change(target=None) if field == "model" else changed)

@@ -1,0 +1,52 @@
+"""The prepared workspaces of this server: opened once, shared by every visitor, never changed."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+import explainers as ex
+from dashboard.compute import Compute
+from dashboard.configuration import FOLDERS_VARIABLE
+from dashboard.workspace import Configuration, OpenWorkspace, find_workspaces, open_workspace, read_configuration
+
+
+class Library:
+    """Prepared workspaces by folder name."""
+
+    def __init__(self, folders: Iterable[Path]) -> None:
+        self.folders = {path.name: path for path in folders}
+        self.compute = Compute()
+        self._open: dict[str, OpenWorkspace] = {}
+        self._lock = threading.Lock()
+
+    def describe(self, name: str) -> Configuration:
+        """What the workspace says of itself, without opening its model."""
+        return read_configuration(self.folders[name])
+
+    def open(self, name: str) -> OpenWorkspace:
+        """The open workspace; raises `ExplainerError` where there is none of this name or it does not open."""
+        if name not in self.folders:
+            raise ex.UnreadableFile(f"There is no workspace {name!r} here; there are {', '.join(self.folders) or 'none'}.")
+        with self._lock:
+            if name not in self._open:
+                self._open[name] = open_workspace(self.folders[name])
+            return self._open[name]
+
+
+def assets() -> Path:
+    """The prepared workspaces that come with the project: beside the packages, or inside in a wheel."""
+    beside = Path(__file__).resolve().parent.parent / "assets"
+    inside = Path(__file__).resolve().parent / "assets"
+    return (beside if beside.is_dir() else inside) / "workspaces"
+
+
+@functools.cache
+def library() -> Library:
+    """The library of this process, from the folders named by `whyboard serve`, else the prepared ones."""
+    named = os.environ.get(FOLDERS_VARIABLE, "")
+    folders = [Path(part) for part in named.split(os.pathsep) if part] or [assets()]
+    return Library(find_workspaces(*folders))

@@ -1,0 +1,106 @@
+"""A page of panels: gather their blocks, draw them in the one linked component, then do the work that is left.
+
+The whole page is one fragment: an event in the component changes the selection and reruns this alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import streamlit as st
+
+import explainers as ex
+from dashboard import session
+from dashboard.compute import Job
+from dashboard.linked import linked_host
+from dashboard.panels.panel import Block, Page, Panel
+from dashboard.view import View
+
+#: Seconds of work before a bar appears: what is quicker shows only its skeleton.
+PATIENCE = 0.6
+
+
+@st.fragment
+def draw(page: Page) -> None:
+    """Draw a page of the open workspace; call from the page's script."""
+    view = session.view()
+    key = f"{page.name}:{view.workspace.key}"
+    payload = {"layout": page.layout, "blocks": gather(page, view)}
+    linked_host(payload, key=key, on_event=partial(handle, page))
+    if view.pending:
+        _work(view.pending[0])
+
+
+def gather(page: Page, view: View) -> list[Block]:
+    """All blocks of a page; a panel that cannot answer says why in its own place."""
+    blocks: list[Block] = []
+    for panel in page.panels:
+        try:
+            blocks += panel.blocks(view)
+        except ex.ExplainerError as error:
+            blocks.append(_refused(panel, str(error)))
+    return blocks
+
+
+def handle(page: Page, event: Mapping[str, Any]) -> None:
+    """Let the panel whose block it was turn an event into a new selection."""
+    view = session.view()
+    name = str(event["block"]).partition(".")[0]
+    for panel in page.panels:
+        if panel.name == name:
+            session.select(panel.apply(event, view))
+
+
+def _refused(panel: Panel, reason: str) -> Block:
+    return {
+        "id": f"{panel.name}.refused",
+        "kind": "text",
+        "area": panel.area,
+        "title": panel.title,
+        "items": [{"style": "warning", "text": reason}],
+    }
+
+
+def _work(job: Job) -> None:
+    """Compute one pending result with a bar and a cancel, then run again to show it."""
+    bar = _Bar(job.title)
+    with contextlib.suppress(ex.ExplainerError):  # kept as a failure: the panel says so in the next run
+        job.run(bar)
+    _again()
+
+
+def _again() -> None:
+    try:
+        st.rerun(scope="fragment")
+    except st.errors.StreamlitAPIException:  # this is a run of the whole page
+        st.rerun()
+
+
+class _Bar:
+    """A progress callback that appears after a while and, as every call into Streamlit, is where a run can be stopped."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._started = time.monotonic()
+        self._bar: Any = None
+
+    def __call__(self, done: int, total: int, partial: ex.Explanation | None = None) -> None:
+        elapsed = time.monotonic() - self._started
+        share = done / max(total, 1)
+        if self._bar is None and elapsed > PATIENCE:
+            with st.container(key="work"):
+                self._bar = st.progress(0.0)
+                st.button("Cancel", key="work-cancel", on_click=_cancel, args=(self._title,))
+        if self._bar is not None:
+            left = elapsed / share - elapsed if share > 0.02 else None
+            text = f"{self._title} · {left:.0f} s left" if left is not None else self._title
+            self._bar.progress(min(share, 1.0), text=text)
+
+
+def _cancel(title: str) -> None:
+    selection = session.view().selection
+    session.select(selection.change(cancelled=selection.cancelled | {title}))

@@ -1,0 +1,59 @@
+"""The pages and their panels, in reading order. To add a panel: its file, and one line here."""
+
+from __future__ import annotations
+
+from dashboard.panels.beeswarm import Beeswarm
+from dashboard.panels.case_list import CaseList
+from dashboard.panels.classes import Classes
+from dashboard.panels.effect import FeatureEffect
+from dashboard.panels.facts import Facts
+from dashboard.panels.importance import GlobalImportance
+from dashboard.panels.panel import Page
+from dashboard.panels.picture import Picture
+from dashboard.panels.pictures_together import PicturesTogether
+from dashboard.panels.prediction import Prediction
+from dashboard.panels.reasons import Reasons
+from dashboard.panels.strip import Strip
+from dashboard.panels.suggestions import Suggestions
+from dashboard.panels.what_if import WhatIf
+
+CASE_TABLE = Page(
+    "case",
+    (Strip(), CaseList(), Prediction(), Reasons(), WhatIf(), Suggestions()),
+    {
+        "wide": {"columns": [0.62, 1.5, 1.1], "areas": [["strip", "strip", "move"], ["cases", "main", "whatif"]]},
+        "medium": {"columns": [1.25, 1], "areas": [["strip", "move"], ["main", "whatif"], ["cases", "cases"]]},
+        "narrow": {"columns": [1], "areas": [["strip"], ["move"], ["main"], ["whatif"], ["cases"]]},
+    },
+)
+
+CASE_PICTURE = Page(
+    "case",
+    (Strip(), CaseList(), Picture(), Classes()),
+    {
+        "wide": {"columns": [0.62, 1.8, 0.8], "areas": [["strip", "strip", "move"], ["cases", "main", "side"]]},
+        "medium": {"columns": [1.6, 1], "areas": [["strip", "move"], ["main", "side"], ["cases", "cases"]]},
+        "narrow": {"columns": [1], "areas": [["strip"], ["move"], ["main"], ["side"], ["cases"]]},
+    },
+)
+
+OVERVIEW_TABLE = Page(
+    "overview",
+    (Strip(), Facts(), GlobalImportance(), FeatureEffect(), Beeswarm()),
+    {
+        "wide": {"columns": [0.9, 1.5, 1.2], "areas": [["strip", "strip", "move"], ["facts", "main", "side"]]},
+        "medium": {"columns": [1.3, 1], "areas": [["strip", "move"], ["main", "side"], ["facts", "facts"]]},
+        "narrow": {"columns": [1], "areas": [["strip"], ["move"], ["facts"], ["main"], ["side"]]},
+    },
+)
+
+OVERVIEW_PICTURE = Page(
+    "overview",
+    (Strip(), Facts(), PicturesTogether()),
+    {
+        "wide": {"columns": [0.9, 2.2], "areas": [["strip", "move"], ["facts", "main"]]},
+        "narrow": {"columns": [1], "areas": [["strip"], ["move"], ["facts"], ["main"]]},
+    },
+)
+
+PAGES = (CASE_TABLE, CASE_PICTURE, OVERVIEW_TABLE, OVERVIEW_PICTURE)

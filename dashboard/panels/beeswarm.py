@@ -1,0 +1,38 @@
+"""How do the values push? Every case a dot: its SHAP value across, its feature value as colour."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dashboard import words
+from dashboard.export import csv_text
+from dashboard.figures.beeswarm import beeswarm
+from dashboard.panels.importance import browse_sample, global_attribution
+from dashboard.panels.panel import Block, Event
+from dashboard.selection import Selection
+from dashboard.view import View
+
+
+class Beeswarm:
+    """Shapley values of many cases; a dot selects its case. Shares its values with the importance."""
+
+    name = "beeswarm"
+    title = "In which direction, case by case?"
+    area = "main"
+
+    def blocks(self, view: View) -> list[Block]:
+        shap = global_attribution(view)
+        if shap is None:
+            return [{"id": "beeswarm.chart", "kind": "chart", "area": self.area, "title": self.title, "loading": True, "height": 320}]
+        rows = np.array(browse_sample(view, len(shap.values)))
+        figure = beeswarm(shap, view.schema, view.data.matrix[rows], rows, selected=view.selection.row, unit=view.workspace.target_unit)
+        alt = "One dot for each case and feature: right raises, left lowers the prediction"
+        return [
+            {"id": "beeswarm.chart", "kind": "chart", "area": self.area, "title": self.title, "figure": figure, "height": int(figure.layout.height), "click": True, "alt": alt}
+            | {"footer": words.footer(shap), "code": words.reproduction_line(shap), "csv": csv_text(shap.to_frame())}
+        ]
+
+    def apply(self, event: Event, view: View) -> Selection:
+        point = event.get("point")
+        row = point[0] if isinstance(point, list) else point
+        return view.selection.pick(int(row)) if isinstance(row, (int, float)) else view.selection

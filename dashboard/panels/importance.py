@@ -1,0 +1,83 @@
+"""Which features matter? What the model uses, and what its accuracy needs: two questions, two axes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import explainers as ex
+from dashboard import policy, words
+from dashboard.export import csv_text
+from dashboard.figures.importance import importances
+from dashboard.panels.panel import Block, Event
+from dashboard.selection import Selection
+from dashboard.view import View
+
+USES = "What the model uses (SHAP)"
+NEEDS = "What accuracy needs (permutation)"
+
+#: Rank correlation from which features are shown as one group.
+RELATED = 0.8
+
+
+class GlobalImportance:
+    """Importance by SHAP and by permutation side by side; a click shows the feature's effect."""
+
+    name = "importance"
+    title = "Which features matter?"
+    area = "main"
+
+    def blocks(self, view: View) -> list[Block]:
+        groups = related(view)
+        shap = global_attribution(view)
+        needs = _needs(view, groups)
+        if shap is None:
+            waiting = {"id": "importance.chart", "kind": "chart", "area": self.area, "title": self.title, "loading": True, "height": 300}
+            return [waiting]
+        uses = ex.mean_absolute(shap, groups)
+        figure = importances(uses, needs, view.schema, selected=view.selection.feature)
+        said = words.importance_sentence(uses, needs, view.schema)
+        chart = {"id": "importance.chart", "kind": "chart", "area": self.area, "figure": figure, "height": int(figure.layout.height), "click": True, "alt": said}
+        return [
+            {"id": "importance.text", "kind": "text", "area": self.area, "title": self.title, "items": [{"style": "sentence", "text": said}]},
+            chart | {"footer": words.footer(shap), "code": words.reproduction_line(shap), "csv": csv_text(uses.to_frame())},
+        ]
+
+    def apply(self, event: Event, view: View) -> Selection:
+        name = event.get("point")
+        return view.selection.change(feature=name) if name in view.schema.names else view.selection
+
+
+def related(view: View) -> tuple[tuple[str, ...], ...]:
+    """Groups of features that rise and fall together: alone each looks unimportant, together they may not be."""
+    found: tuple[tuple[str, ...], ...] = view.compute.kept(("related", view.data.digest), lambda: ex.correlated_groups(view.data, RELATED))
+    return found
+
+
+def global_attribution(view: View) -> ex.Attribution | None:
+    """Shapley values of many cases: a few at first, then enough; the best that is known now."""
+    explainer = policy.global_attribution(view.model, view.data, view.selection.space)
+    target = view.target if view.classifies else None
+    rows = browse_sample(view, policy.MOST_CASES)
+    full: ex.Attribution | None = view.compute.known(view.model, view.data, explainer, rows, target)
+    if isinstance(full, ex.Attribution):
+        return full
+    first: ex.Attribution | None = view.later("SHAP values, first cases", explainer, browse_sample(view, policy.FIRST_CASES), target)
+    if first is not None:
+        view.later(f"SHAP values of {len(rows)} cases", explainer, rows, target)
+    return first
+
+
+def browse_sample(view: View, size: int) -> tuple[int, ...]:
+    """A seeded sample of the rows people browse, as positions in the data."""
+    rows = view.workspace.rows
+    if len(rows) > size:
+        rows = np.sort(np.random.default_rng(0).choice(rows, size, replace=False))
+    return tuple(int(row) for row in rows)
+
+
+def _needs(view: View, groups: tuple[tuple[str, ...], ...]) -> ex.Importance | None:
+    """Permutation importance, where there is a truth; ``None`` while it is computed too."""
+    if ex.why_not(ex.PermutationImportance, view.model, view.data) is not None:
+        return None
+    found: ex.Importance | None = view.later(NEEDS, ex.PermutationImportance(groups=groups))
+    return found

@@ -1,0 +1,71 @@
+"""Where does it look, over many pictures? The mean map of each class beside the mean picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import explainers as ex
+from dashboard import policy, words
+from dashboard.figures.images import layer_png, overlay_values
+from dashboard.figures.numbers import counted
+from dashboard.figures.text import plain_text
+from dashboard.panels.panel import Block, Event
+from dashboard.panels.picture import TINY
+from dashboard.selection import Selection
+from dashboard.view import View
+
+#: Pictures averaged for each class.
+AVERAGED = 60
+
+
+class PicturesTogether:
+    """Mean overlay for each class: what is always looked at stands out, such as a marker in a corner."""
+
+    name = "together"
+    title = "Where does it look, over many pictures?"
+    area = "main"
+
+    def blocks(self, view: View) -> list[Block]:
+        methods = policy.picture_methods(view.model, view.data)
+        if not methods or not view.model.classes:
+            raise ex.NotApplicable("No picture method applies to this model, or it has no classes to compare.")
+        tiles: list[dict[str, Any]] = []
+        last: ex.Attribution | None = None
+        for place, name in enumerate(view.model.classes):
+            rows = view.workspace.rows[view.decided[view.workspace.rows] == place][:AVERAGED]
+            if len(rows) == 0:
+                continue
+            result = view.later(f"Mean map of {plain_text(name)}", methods[0], tuple(int(row) for row in rows), name)
+            tiles.append(_tile(view, rows, name, result))
+            last = result or last
+        about = {"style": "sentence", "text": f"Mean {methods[0].title} map of the pictures decided as each class, over their mean picture. What stands out in all of them is what the model goes by."}
+        footer = {} if last is None else {"footer": words.footer(last), "code": words.reproduction_line(last)}
+        return [
+            {"id": "together.text", "kind": "text", "area": self.area, "title": self.title, "items": [about]},
+            {"id": "together.maps", "kind": "image", "area": self.area, "tiles": tiles, "tile_size": 220, "tools": True, "opacity": 0.6, "click": True} | footer,
+        ]
+
+    def apply(self, event: Event, view: View) -> Selection:
+        if event["type"] != "tile":
+            return view.selection
+        label = next(name for name in view.model.classes if str(name) == event["id"])
+        return view.selection.change(target=label)
+
+
+def _tile(view: View, rows: np.ndarray, name: Any, result: ex.Attribution | None) -> dict[str, Any]:
+    mean = view.data.X[rows].mean(axis=0)
+    tile: dict[str, Any] = {
+        "id": str(name),
+        "base": layer_png(mean / max(float(mean.max()), 1e-9)),
+        "title": plain_text(name),
+        "caption": counted(len(rows), "picture"),
+        "selected": name == view.target,
+    }
+    if result is not None:
+        values = np.asarray(result.values).mean(axis=0)
+        tile["overlay"] = overlay_values(values) | {"smooth": values.shape[-1] >= TINY}
+    else:
+        tile["caption"] = "computing…"
+    return tile

@@ -1,0 +1,70 @@
+"""What would change it? The nearest cases that the model decides otherwise, one click away from the sliders."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import explainers as ex
+from dashboard import words
+from dashboard.export import csv_text
+from dashboard.figures.counterfactual import suggestion_table
+from dashboard.panels.panel import Block, Event
+from dashboard.selection import Selection
+from dashboard.view import View
+
+
+class Suggestions:
+    """Counterfactuals of the case, asked for with a button since they take a moment."""
+
+    name = "suggestions"
+    title = "What would it need to see?"
+    area = "whatif"
+
+    def blocks(self, view: View) -> list[Block]:
+        label = "search again" if view.selection.suggestions else "find the smallest changes that turn the decision"
+        button = {"id": "search", "kind": "button", "label": label, "emphasis": "primary"}
+        blocks: list[Block] = [
+            {"id": "suggestions.ask", "kind": "controls", "area": self.area, "title": self.title, "controls": [button], "row": True}
+        ]
+        if not view.selection.suggestions:
+            return blocks
+        found = view.later(self.title, explainer(view), [view.selection.row], view.target)
+        if found is None:
+            return [*blocks, {"id": "suggestions.table", "kind": "table", "area": self.area, "loading": True, "height": 160}]
+        blocks.append({"id": "suggestions.text", "kind": "text", "area": self.area, "items": _said(view, found)})
+        if int(found.found[0]):
+            table: dict[str, Any] = suggestion_table(found, view.schema)
+            buttons = {"footer": words.footer(found), "code": words.reproduction_line(found), "csv": csv_text(found.to_frame())}
+            blocks.append({"id": "suggestions.table", "kind": "table", "area": self.area, **table, **buttons})
+        return blocks
+
+    def apply(self, event: Event, view: View) -> Selection:
+        if event["type"] == "control":
+            return view.selection.change(suggestions=True, cancelled=view.selection.cancelled - {self.title})
+        found = view.now(explainer(view), [view.selection.row], view.target)
+        rank = int(str(event.get("column") or event.get("row")).removeprefix("suggestion"))
+        return load(view, found, rank)
+
+
+def explainer(view: View) -> ex.Explainer:
+    """The search with the threshold that the page decides with."""
+    return ex.Counterfactual(threshold=view.selection.threshold) if view.classifies else ex.Counterfactual()
+
+
+def load(view: View, found: ex.Counterfactuals, rank: int) -> Selection:
+    """Put a suggestion on the sliders."""
+    then, now = found.changed[0, rank], found.original[0]
+    moved = np.flatnonzero(~((then == now) | (np.isnan(then) & np.isnan(now))))
+    edits = tuple((view.schema.names[j], float(then[j])) for j in moved)
+    return view.selection.change(edits=edits)
+
+
+def _said(view: View, found: ex.Counterfactuals) -> list[dict[str, str]]:
+    about = view.workspace.about
+    caution = {"style": "caption", "text": "What the model would need to see, not advice. Locked features are never changed."}
+    if not int(found.found[0]):
+        text = f"No change of one or two actionable features within the data turns this decision for this {about.subject}."
+        return [{"style": "sentence", "text": text}, caution]
+    return [{"style": "sentence", "text": words.counterfactual_sentence(found, view.schema)}, caution]

@@ -1,0 +1,62 @@
+"""Which explainer answers which question here: the defaults of the pages, in one place.
+
+The pages speak of probabilities first, since people do; only where a person asks for the raw score, or the model
+has no probability, do they show it.
+"""
+
+from __future__ import annotations
+
+import explainers as ex
+
+#: Reference cases that every attribution on a page is compared with.
+BACKGROUND = 100
+
+#: Coalitions for one case while a slider moves: exact up to nine features, sampled with error bars beyond.
+LIVE_BUDGET = 512
+
+#: Cases in a global picture: first a few for a quick answer, then enough for one that holds.
+FIRST_CASES = 40
+MOST_CASES = 200
+
+
+def local_attribution(model: ex.Model, data: ex.Dataset, space: str = "auto") -> ex.Explainer:
+    """Shapley values of one case: exact from the trees where the scale allows it, else from coalitions."""
+    trees = ex.why_not(ex.TreeShap, model, data) is None
+    if trees and (space == "raw" or model.task == "regression"):
+        return ex.TreeShap(background=BACKGROUND)
+    features = len(data.schema.features)
+    budget = max(LIVE_BUDGET, 4 * features + 2)
+    if space == "raw" and "raw" in model.abilities:
+        return ex.KernelShap(background=BACKGROUND, budget=budget, space="raw")
+    return ex.KernelShap(background=BACKGROUND, budget=budget)
+
+
+def global_attribution(model: ex.Model, data: ex.Dataset, space: str = "auto") -> ex.Explainer:
+    """Shapley values of many cases: the same values as for one, with fewer coalitions where there are many features."""
+    local = local_attribution(model, data, space)
+    if isinstance(local, ex.TreeShap):
+        return local
+    features = len(data.schema.features)
+    budget = 2**features if features <= 7 else max(128, 4 * features + 2)
+    return ex.KernelShap(background=50, budget=budget, space=local.space)
+
+
+def surrogate() -> ex.Explainer:
+    """LIME at its usual size."""
+    return ex.Lime()
+
+
+def case_curves() -> ex.Explainer:
+    """The case's own curve under each slider: evenly spaced, so that the slider can read it off."""
+    return ex.PartialDependence(grid=25, spacing="linear", cases=1)
+
+
+def effects(feature: str) -> ex.Explainer:
+    """The effect of one feature over many cases."""
+    return ex.PartialDependence(features=(feature,), grid=30, cases=MOST_CASES)
+
+
+def picture_methods(model: ex.Model, data: ex.Dataset) -> tuple[ex.Explainer, ...]:
+    """The explainers of pictures that apply to this model, in the order in which they are shown."""
+    offered = (ex.GradCam(), ex.IntegratedGradients(), ex.Saliency(), ex.Occlusion())
+    return tuple(method for method in offered if ex.why_not(method, model, data) is None)

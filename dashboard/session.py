@@ -1,0 +1,88 @@
+"""One visitor's state in Streamlit's session: which workspace is open, and what is selected in it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import cast
+
+import streamlit as st
+
+import explainers as ex
+from dashboard.compute import Compute
+from dashboard.library import library
+from dashboard.selection import Selection
+from dashboard.view import View
+from dashboard.workspace import OpenWorkspace
+
+
+@dataclasses.dataclass
+class Place:
+    """An open workspace with this visitor's selection in it; a private one brings its own store."""
+
+    workspace: OpenWorkspace
+    compute: Compute
+    selection: Selection
+
+
+def current() -> Place | None:
+    """Where the visitor is, or ``None`` on the start page; an address with ``?w=…`` opens that workspace."""
+    if "place" not in st.session_state and "w" in st.query_params:
+        try:
+            open_prepared(st.query_params["w"])
+        except ex.ExplainerError as error:
+            st.session_state["notice"] = str(error)
+            st.query_params.clear()
+    return cast(Place | None, st.session_state.get("place"))
+
+
+def open_prepared(name: str) -> None:
+    """Open a prepared workspace; raises `ExplainerError`. A selection left behind there is found again."""
+    shelf = library()
+    _enter(Place(shelf.open(name), shelf.compute, Selection()))
+    st.query_params["w"] = name
+
+
+def open_private(workspace: OpenWorkspace) -> None:
+    """Open an upload: it lives in this session alone."""
+    st.query_params.clear()
+    _enter(Place(workspace, Compute(), Selection()))
+
+
+def _enter(place: Place) -> None:
+    left: dict[str, Place] = st.session_state.setdefault("places", {})
+    key = ("private:" if place.workspace.private else "") + place.workspace.key
+    known = left.get(key)
+    if known is None or known.workspace is not place.workspace:
+        left[key] = known = dataclasses.replace(place, selection=first_selection(place.workspace))
+    st.session_state["place"] = known
+
+
+def leave() -> None:
+    """Back to the start page."""
+    st.session_state.pop("place", None)
+    st.query_params.clear()
+
+
+def forget_private() -> None:
+    """Delete what this visitor uploaded, and everything computed from it."""
+    places: dict[str, Place] = st.session_state.get("places", {})
+    for key in [key for key in places if key.startswith("private:")]:
+        del places[key]
+    leave()
+
+
+def first_selection(workspace: OpenWorkspace) -> Selection:
+    """The case that tells the story, else the first one people browse."""
+    row = workspace.first_case if workspace.first_case is not None else int(workspace.rows[0])
+    return Selection(row=row)
+
+
+def view() -> View:
+    """The visitor's look at the open workspace."""
+    place = cast(Place, st.session_state["place"])
+    return View(place.workspace, place.selection, place.compute)
+
+
+def select(selection: Selection) -> None:
+    """Change the selection; every page shows it from the next run on."""
+    cast(Place, st.session_state["place"]).selection = selection

@@ -1,0 +1,193 @@
+"""What a panel sees: the open workspace, the selection, and a way to ask for values. No streamlit in here."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+import explainers as ex
+from dashboard import policy
+from dashboard.compute import Compute, Failure, Job
+from dashboard.selection import Selection
+from dashboard.workspace import OpenWorkspace
+
+
+@dataclasses.dataclass(eq=False)
+class View:
+    """One look at a workspace under a selection; made anew for each run of a page.
+
+    `pending` collects what panels asked for with `later`; the page computes it after it has painted.
+    """
+
+    workspace: OpenWorkspace
+    selection: Selection
+    compute: Compute
+    pending: list[Job] = dataclasses.field(default_factory=list)
+
+    @property
+    def model(self) -> ex.Model:
+        """The model looked at."""
+        return self.workspace.models[self.selection.model].model
+
+    @property
+    def data(self) -> ex.Dataset:
+        """The data of the workspace."""
+        return self.workspace.data
+
+    @property
+    def schema(self) -> ex.Schema:
+        """Its features."""
+        return self.data.schema
+
+    def now(self, explainer: ex.Explainer, rows: Any = None, target: Any = None) -> Any:
+        """A result, computed at once if it is not known. Raises `ExplainerError`."""
+        return self.compute.ask(self.model, self.data, explainer, rows, target)
+
+    def later(self, title: str, explainer: ex.Explainer, rows: Any = None, target: Any = None) -> Any | None:
+        """A result if it is known; else it is queued and this is ``None``: show a skeleton.
+
+        Raises `ExplainerError` where it failed before, or was stopped by hand.
+        """
+        found = self.compute.known(self.model, self.data, explainer, rows, target)
+        if isinstance(found, Failure):
+            raise ex.ExplainerError(found.message)
+        if found is None:
+            if title in self.selection.cancelled:
+                raise ex.ExplainerError(f"Stopped: {title}. Nothing is lost; choose “compute again” to resume.")
+            job = self.compute.job(title, self.model, self.data, explainer, rows, target)
+            if all(job.key != other.key for other in self.pending):
+                self.pending.append(job)
+        return found
+
+    # What the selection means
+
+    @cached_property
+    def predictions(self) -> np.ndarray:
+        """Predictions for every row, ``(n, k)``."""
+        return self.compute.predictions(self.model, self.data)
+
+    @cached_property
+    def output(self) -> int:
+        """Position of the output explained: the chosen class, the positive one of two, or the predicted one."""
+        if self.selection.target is not None and self.model.classes:
+            return self.model.output_of(self.selection.target, len(self.model.classes))
+        if len(self.model.classes) == 2:
+            return 1
+        return int(self.predictions[self.selection.row].argmax()) if self.model.classes else 0
+
+    @property
+    def target(self) -> Any:
+        """The label of that output, as `explain` wants it."""
+        return self.model.classes[self.output] if self.model.classes else None
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the model's answer is a class."""
+        return self.model.task == "classification"
+
+    @cached_property
+    def scores(self) -> np.ndarray:
+        """The prediction looked at, for every row, ``(n,)``."""
+        return self.predictions[:, self.output]
+
+    @cached_property
+    def decided(self) -> np.ndarray:
+        """The decision for every row: the threshold for two classes, else the largest output. ``(n,)`` positions."""
+        if len(self.model.classes) == 2 and self.model.space == "probability":
+            return (self.predictions[:, 1] >= self.selection.threshold).astype(np.int64)
+        return self.predictions.argmax(axis=1).astype(np.int64)
+
+    @cached_property
+    def truth(self) -> np.ndarray | None:
+        """The truth in the model's terms, ``(n,)``, or ``None``."""
+        return None if self.data.y is None else self.model.truth(self.data.y)
+
+    @cached_property
+    def wrong(self) -> np.ndarray | None:
+        """Which rows were decided wrongly, ``(n,)``, or ``None`` where that is unknown or makes no sense."""
+        if self.truth is None or not self.classifies:
+            return None
+        return (self.truth >= 0) & (self.truth != self.decided)
+
+    @cached_property
+    def original(self) -> ex.Dataset:
+        """The selected case as it stands in the data."""
+        return self.data.take([self.selection.row])
+
+    @cached_property
+    def case(self) -> ex.Dataset:
+        """The selected case with the edits made to it."""
+        if not self.selection.edits:
+            return self.original
+        codes = self.original.matrix.copy()
+        for name, code in self.selection.edits:
+            codes[0, self.schema.position(name)] = code
+        return self.data.with_matrix(codes)
+
+    @property
+    def edited(self) -> bool:
+        """Whether anything was changed by hand."""
+        return bool(self.selection.edits)
+
+    @cached_property
+    def score(self) -> float:
+        """The prediction for the case as edited."""
+        if not self.edited:
+            return float(self.scores[self.selection.row])
+        return float(self.compute.predict(self.model, self.case)[0, self.output])
+
+    @cached_property
+    def plausibility(self) -> ex.Plausibility:
+        """What the data hold, to tell a case apart that they do not."""
+        answer = self.compute.kept(("plausibility", self.data.digest), lambda: ex.Plausibility.of(self.data))
+        assert isinstance(answer, ex.Plausibility)
+        return answer
+
+    @cached_property
+    def usual(self) -> float:
+        """The mean prediction for the reference cases."""
+        return float(self.scores[self.data.sample(policy.BACKGROUND)].mean())
+
+    @property
+    def reference_text(self) -> str:
+        """What everything is compared with: ``100 training patients``."""
+        count = min(policy.BACKGROUND, len(self.data.rows("train")) or len(self.data))
+        many = self.workspace.about.subjects
+        return f"{count} training {many}" if len(self.data.rows("train")) else f"{count} {many} (may include training rows)"
+
+    @cached_property
+    def reasons(self) -> ex.Attribution:
+        """Shapley values of the case, on the scale that is selected."""
+        explainer = policy.local_attribution(self.model, self.data, self.selection.space)
+        answer = self.now(explainer, self._case_rows, self.target)
+        assert isinstance(answer, ex.Attribution)
+        return answer
+
+    @cached_property
+    def surrogate(self) -> ex.Attribution | None:
+        """LIME's weights of the case, or ``None`` where LIME does not apply."""
+        if ex.why_not(ex.Lime, self.model, self.data) is not None:
+            return None
+        answer = self.now(policy.surrogate(), self._case_rows, self.target)
+        assert isinstance(answer, ex.Attribution)
+        return answer
+
+    @cached_property
+    def curves(self) -> ex.Effect:
+        """The case's own curve for every feature."""
+        answer = self.now(policy.case_curves(), self.case, self.target)
+        assert isinstance(answer, ex.Effect)
+        return answer
+
+    @property
+    def _case_rows(self) -> Any:
+        """How the case is named in a request: by position, so that it is found again, or as an edited case."""
+        return self.case if self.edited else [self.selection.row]
+
+    @cached_property
+    def class_name(self) -> str:
+        """The class explained, or the target's name for a regression."""
+        return str(self.target) if self.classifies else self.workspace.target_label or "the target"

@@ -1,0 +1,90 @@
+"""Gradients of scores with respect to the inputs of a module, in portions that fit the device."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from explainers.device import over_chunks
+from explainers.errors import ModelFailure
+from explainers.gradients.scores import Score
+from explainers.progress import Progress
+
+#: Up to this many rows the memory of the graph is guessed instead of measured: measuring costs one more row.
+FEW_ROWS = 8
+
+
+def gradients(scores: Float[Tensor, "n k"], at: Tensor, targets: Int[Tensor, " n"] | None) -> Tensor:
+    """Slope of each row's target ``(n, …)``, or of all outputs ``(n, …, k)``; rows do not depend on each other."""
+    if not scores.requires_grad:
+        raise ModelFailure(
+            "The output has no gradient here: an operation on the way to it cannot be differentiated."
+        )
+    if targets is not None:
+        return _slope(scores.gather(1, targets[:, None]).sum(), at, keep=False)
+    k = scores.shape[1]
+    return torch.stack([_slope(scores[:, j].sum(), at, keep=j < k - 1) for j in range(k)], dim=-1)
+
+
+def _slope(score: Tensor, at: Tensor, keep: bool) -> Tensor:
+    (slope,) = torch.autograd.grad(score, at, retain_graph=keep, allow_unused=True)
+    return torch.zeros_like(at) if slope is None else slope
+
+
+def input_gradients(
+    score: Score,
+    inputs: Float[np.ndarray, "m *shape"],
+    targets: Int[np.ndarray, " m"] | None,
+    device: torch.device,
+    progress: Progress,
+) -> tuple[np.ndarray, Float[np.ndarray, "m k"]]:
+    """Gradients ``(m, …)`` or ``(m, …, k)`` at the inputs, and all scores there."""
+
+    def compute(part: slice) -> tuple[np.ndarray, np.ndarray]:
+        x = torch.tensor(inputs[part], device=device, requires_grad=True)
+        scores = score(x)
+        slopes = gradients(scores, x, on(targets, part, device))
+        return slopes.cpu().numpy(), scores.detach().cpu().numpy()
+
+    parts = over_chunks(compute, len(inputs), row_bytes(score, inputs, len(inputs), device), device, progress)
+    slopes, scores = zip(*parts, strict=True)
+    return np.concatenate(slopes), np.concatenate(scores)
+
+
+def output_scores(
+    score: Score, inputs: Float[np.ndarray, "m *shape"], device: torch.device
+) -> Float[np.ndarray, "m k"]:
+    """All scores at the inputs, without a graph."""
+
+    def compute(part: slice) -> np.ndarray:
+        with torch.no_grad():
+            return np.asarray(score(torch.tensor(inputs[part], device=device)).cpu().numpy())
+
+    return np.concatenate(over_chunks(compute, len(inputs), inputs[:1].nbytes * 24, device))
+
+
+def on(
+    targets: Int[np.ndarray, " m"] | None, part: slice | np.ndarray, device: torch.device
+) -> Int[Tensor, " n"] | None:
+    """The targets of a portion on the device; ``None`` where all outputs are wanted."""
+    return None if targets is None else torch.from_numpy(targets[part]).to(device)
+
+
+def row_bytes(score: Score, inputs: Float[np.ndarray, "m *shape"], count: int, device: torch.device) -> int:
+    """Memory of one row in a forward and a backward pass: what autograd keeps for one case, twice."""
+    if count <= FEW_ROWS:
+        return inputs[:1].nbytes * 48
+    kept: dict[int, int] = {}
+    weights = {p.untyped_storage().data_ptr() for p in (*score.module.parameters(), *score.module.buffers())}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        score(torch.tensor(inputs[:1], device=device, requires_grad=True))
+    graph = sum(size for place, size in kept.items() if place not in weights)
+    return 2 * graph + 8 * int(inputs[:1].nbytes)

@@ -1,0 +1,214 @@
+"""LightGBM's text format, checked whole first: its own parser aborts the process on many damaged files."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from explainers.errors import UnreadableFile, UnsupportedModel
+from explainers.loading.sources import File
+from explainers.loading.structure import damaged, number, numbers, tree, whole, within
+from explainers.model import Model
+
+FORM = "LightGBM text"
+OBJECTIVES = frozenset(
+    [
+        "regression",
+        "regression_l1",
+        "huber",
+        "fair",
+        "poisson",
+        "quantile",
+        "mape",
+        "gamma",
+        "tweedie",
+        "binary",
+        "multiclass",
+        "multiclassova",
+        "cross_entropy",
+        "cross_entropy_lambda",
+        "lambdarank",
+        "rank_xendcg",
+        "custom",
+    ]
+)
+MOST = 10_000_000
+END_OF_TREES = "end of trees"
+END = "end of parameters"
+CATEGORIES = "pandas_categorical:"
+
+
+def load(file: File, classes: tuple[Any, ...] | None) -> Model:
+    """A booster from text."""
+    check(file.content)
+    try:
+        import lightgbm
+    except ImportError as error:
+        raise UnsupportedModel(
+            'This is a LightGBM model; LightGBM is not installed. Install it: pip install "whyboard[lightgbm]".'
+        ) from error
+    try:
+        booster = lightgbm.Booster(model_str=file.content.decode())
+    except (lightgbm.basic.LightGBMError, ValueError, TypeError, KeyError) as error:
+        raise UnreadableFile(f"LightGBM cannot read this file: {str(error)[:200]}. Save it again.") from error
+    return Model.wrap(booster, classes)
+
+
+def check(content: bytes) -> None:
+    """Raise `UnreadableFile` unless the file is complete and every index in it points at something."""
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        damaged(FORM, f"it is not UTF-8 text ({error.reason} at byte {error.start})")
+    if "\r" in text or "\0" in text:
+        damaged(FORM, "its line ends were changed, so the stated sizes of the trees are wrong")
+    start = text.find("\nTree=0\n")
+    stop = text.find(f"\n{END_OF_TREES}\n")
+    if stop < 0:
+        damaged(FORM, f"it is cut short: {END_OF_TREES!r} is missing")
+    header = _fields(text[: start if 0 <= start < stop else stop])
+    features = number(header, "max_feature_idx", FORM, 0, MOST) + 1
+    for name in ("feature_names", "feature_infos"):
+        if len(header.get(name, "").split(" ")) != features:
+            damaged(FORM, f"{name!r} does not fit the {features} features")
+    if header.get("objective", "custom").split(" ")[0] not in OBJECTIVES:
+        damaged(FORM, f"the objective {header['objective'][:40]!r} is unknown")
+    outputs = number(header, "num_tree_per_iteration", FORM, 1, MOST)
+    number(header, "num_class", FORM, 1, MOST)
+    blocks = _blocks(content, header)
+    if len(blocks) % outputs:
+        damaged(FORM, f"{len(blocks)} trees cannot be divided among {outputs} outputs")
+    for position, block in enumerate(blocks):
+        _tree(_fields(block), features, f"tree {position}")
+    _tail(text[stop:])
+
+
+def _fields(block: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for line in block.split("\n"):
+        name, sign, value = line.partition("=")
+        if sign and name in found:
+            damaged(FORM, f"{name[:40]!r} occurs twice")
+        if sign:
+            found[name] = value
+    return found
+
+
+def _blocks(content: bytes, header: dict[str, str]) -> list[str]:
+    """The trees, cut by their stated sizes as LightGBM does, which must agree with where they are."""
+    if "tree_sizes" not in header:
+        damaged(FORM, "'tree_sizes' is missing")
+    sizes = whole(header["tree_sizes"].split(), FORM, "'tree_sizes'")
+    at = content.find(b"\nTree=0\n") + 1
+    if not len(sizes):
+        if at > 0:
+            damaged(FORM, "the trees do not have the stated sizes")
+        return []
+    blocks = []
+    for position, size in enumerate(sizes):
+        block = content[at : at + size].decode("utf-8", "replace")
+        if (
+            size <= 0
+            or not block.startswith(f"Tree={position}\n")
+            or block.count("\nTree=")
+            or END_OF_TREES in block
+        ):
+            damaged(FORM, f"tree {position} does not have the stated size")
+        blocks.append(block)
+        at += size
+    if not content[at:].startswith(END_OF_TREES.encode()):
+        damaged(FORM, "the trees do not have the stated sizes")
+    return blocks
+
+
+def _tree(fields: dict[str, str], features: int, what: str) -> None:
+    leaves = number(fields, "num_leaves", FORM, 1, MOST)
+    numbers(_tokens(fields, "leaf_value"), FORM, f"{what}, 'leaf_value'", leaves)
+    numbers(_tokens(fields, "shrinkage"), FORM, f"{what}, 'shrinkage'", 1)
+    categories = _categories(fields, what)
+    for name, size in (
+        ("split_gain", leaves - 1),
+        ("internal_value", leaves - 1),
+        ("leaf_weight", leaves),
+        ("leaf_count", leaves),
+    ):
+        if fields.get(name):
+            numbers(_tokens(fields, name), FORM, f"{what}, {name!r}", size)
+    if leaves > 1:
+        left, right, split, kinds = (
+            whole(_tokens(fields, name), FORM, f"{what}, {name!r}", leaves - 1)
+            for name in ("left_child", "right_child", "split_feature", "decision_type")
+        )
+        thresholds = numbers(_tokens(fields, "threshold"), FORM, f"{what}, 'threshold'", leaves - 1)
+        within(split, 0, features, FORM, f"{what}, split feature")
+        within(kinds, 0, 16, FORM, f"{what}, decision type")
+        chosen = thresholds[kinds % 2 == 1]
+        within(whole(chosen, FORM, f"{what}, category list"), 0, categories, FORM, f"{what}, category list")
+        _shape(left, right, leaves, what)
+    if fields.get("is_linear", "0") != "0":
+        _linear(fields, leaves, features, what)
+
+
+def _shape(left: np.ndarray, right: np.ndarray, leaves: int, what: str) -> None:
+    """Inner nodes are 0, 1, …; leaves are -1, -2, …: put the leaves behind the inner nodes."""
+    joined = []
+    for children in (left, right):
+        within(children, -leaves, leaves - 1, FORM, f"{what}, child")
+        nodes = np.where(children < 0, leaves - 1 + ~children, children)
+        joined.append(np.concatenate([nodes, np.full(leaves, -1)]))
+    reached = tree(joined[0], joined[1], FORM, what)
+    if len(np.unique(reached)) != 2 * leaves - 1:
+        damaged(FORM, f"{what} has nodes that nothing leads to")
+
+
+def _categories(fields: dict[str, str], what: str) -> int:
+    count = number(fields, "num_cat", FORM, 0, MOST)
+    if count:
+        bounds = whole(_tokens(fields, "cat_boundaries"), FORM, f"{what}, 'cat_boundaries'", count + 1)
+        bits = whole(_tokens(fields, "cat_threshold"), FORM, f"{what}, 'cat_threshold'")
+        if bounds[0] != 0 or (np.diff(bounds) < 0).any() or bounds[-1] != len(bits):
+            damaged(FORM, f"{what} has category lists of unequal lengths")
+        within(bits, 0, 2**32, FORM, f"{what}, 'cat_threshold'")
+    return count
+
+
+def _linear(fields: dict[str, str], leaves: int, features: int, what: str) -> None:
+    numbers(_tokens(fields, "leaf_const"), FORM, f"{what}, 'leaf_const'", leaves)
+    sizes = whole(_tokens(fields, "num_features"), FORM, f"{what}, 'num_features'", leaves)
+    within(sizes, 0, features + 1, FORM, f"{what}, 'num_features'")
+    used = whole(_tokens(fields, "leaf_features"), FORM, f"{what}, 'leaf_features'", int(sizes.sum()))
+    within(used, 0, features, FORM, f"{what}, 'leaf_features'")
+    numbers(_tokens(fields, "leaf_coeff"), FORM, f"{what}, 'leaf_coeff'", int(sizes.sum()))
+
+
+def _tokens(fields: dict[str, str], name: str) -> list[float] | None:
+    if name not in fields:
+        return None
+    try:
+        if "_" in fields[name]:  # 1_000 is a number to Python only
+            raise ValueError(name)
+        return [float(token) for token in fields[name].split()]
+    except ValueError:
+        damaged(FORM, f"{name!r} should hold numbers")
+
+
+def _tail(text: str) -> None:
+    """After the trees: importances, parameters, and the categories that pandas had."""
+    end = text.find(f"\n{END}\n")
+    if end < 0:
+        damaged(FORM, f"it is cut short: {END!r} is missing")
+    rest = text[end + len(END) + 2 :].strip()
+    if not rest:
+        return
+    try:
+        if not rest.startswith(CATEGORIES):
+            raise ValueError(rest[:40])
+        stored = json.loads(rest.removeprefix(CATEGORIES))
+    except (ValueError, RecursionError):
+        damaged(FORM, "the categories at its end are cut short")
+    if stored is not None and not (
+        isinstance(stored, list) and all(isinstance(group, list) for group in stored)
+    ):
+        damaged(FORM, "the categories at its end are of the wrong kind")

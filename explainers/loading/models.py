@@ -1,0 +1,80 @@
+"""`load_model`: a model from a file, by what is in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from explainers.errors import UnsupportedModel
+from explainers.loading.recognition import recognize, refuse
+from explainers.loading.sources import MAX_MODEL_BYTES, File, Source, read
+from explainers.model import Model
+
+WEIGHTS = ("safetensors", "torch")
+
+
+def load_model(
+    source: Source,
+    architecture: Mapping[str, Any] | list[Any] | Source | None = None,
+    *,
+    classes: Sequence[Any] | None = None,
+    name: str = "",
+) -> Model:
+    """A model from a path or from bytes. The format is read from the content, never from the name; nothing is unpickled.
+
+    Opened are ONNX, skops, XGBoost JSON and UBJ, LightGBM text, CatBoost cbm, and safetensors or torch weights with
+    a declared `architecture` (a dictionary, a JSON file's path or its bytes; see `explainers.loading.architecture`).
+
+    Args:
+        source: a path, or the bytes themselves.
+        architecture: the layers, for files that hold weights only.
+        classes: names of the outputs, where the file does not say them or says them otherwise.
+        name: how messages call the file; by default the path's last part.
+
+    Raises:
+        UnsupportedModel: another format, or something in it that is not opened; the message says what to do instead.
+        UnreadableFile: no such file, empty, too large, damaged or cut short.
+    """
+    if not isinstance(source, bytes) and Path(source).is_dir():
+        shown = name or Path(source).name
+        raise refuse(shown, "SavedModel" if (Path(source) / "saved_model.pb").exists() else "folder")
+    file = read(source, name, MAX_MODEL_BYTES)
+    kind = recognize(file)
+    if architecture is not None and kind not in WEIGHTS:
+        raise UnsupportedModel(
+            f"{file.name!r} is {kind} and brings its own structure. Leave the architecture out."
+        )
+    model = _open(file, kind, architecture, None if classes is None else tuple(classes))
+    if kind in WEIGHTS:
+        return model
+    return dataclasses.replace(model, digest=hashlib.sha256(file.content).hexdigest())
+
+
+def _open(file: File, kind: str, architecture: Any, classes: tuple[Any, ...] | None) -> Model:
+    """Each format's file is imported when one is opened."""
+    if kind in WEIGHTS:
+        from explainers.loading import weights
+
+        return weights.load(file, architecture, classes, kind)
+    if kind in ("xgboost json", "xgboost ubj"):
+        from explainers.loading import xgboost_files
+
+        return xgboost_files.load(file, classes, ubj=kind == "xgboost ubj")
+    if kind == "lightgbm":
+        from explainers.loading import lightgbm_text
+
+        return lightgbm_text.load(file, classes)
+    if kind == "catboost":
+        from explainers.loading import catboost_files
+
+        return catboost_files.load(file, classes)
+    if kind == "skops":
+        from explainers.loading import skops_files
+
+        return skops_files.load(file, classes)
+    from explainers.loading import onnx_files
+
+    return onnx_files.load(file, classes)

@@ -1,0 +1,123 @@
+"""Integrated gradients: the gradient collected on the straight way from a baseline to the case.
+
+    φ_i = (x_i - b_i) ∫_0^1 ∂S(b + t (x - b)) / ∂x_i dt,        Σ_i φ_i = S(x) - S(b)
+
+The integral is a Gauss-Legendre sum of `steps` nodes; what is missing from the sum on the right is the completeness gap,
+given for each case in ``diagnostics["completeness_gap"]``. S is the module's own output with nothing appended (`space` of
+the result says which it is: ``"raw"`` logits, ``"probability"`` where the module ends in a softmax or sigmoid, ``"target"``
+for a regression), or the space asked for. `base_value` is S at the baseline, `output` S at the case, both computed by the
+same module in the same space.
+
+Sundararajan, Taly and Yan 2017, arXiv 1703.01365; averaged over reference cases (``baseline="background"``) it is expected
+gradients with a full grid (Erion et al. 2021, arXiv 1906.10670), and `background_error` is the spread over these cases.
+Cost: `steps` forward and backward passes per case, times the reference cases.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+
+from explainers.dataset import Dataset
+from explainers.explainer import Explainer, Need, Problem
+from explainers.explanation import Attribution, Explanation, Reference
+from explainers.gradients.differentiate import output_scores
+from explainers.gradients.inputs import in_features, module_inputs, not_numeric
+from explainers.gradients.paths import Paths, integrate
+from explainers.gradients.scores import Score, differentiable
+from explainers.masking import replacement
+from explainers.model import Model
+from explainers.progress import Progress
+from explainers.schema import Modality
+from explainers.settings import Range
+
+
+@dataclass(frozen=True)
+class IntegratedGradients(Explainer):
+    """What each input contributed on the way from a baseline; the values add up to output minus base value.
+
+    `baseline` is a number for every input, ``"mean"`` of the data, ``"blur"`` of the picture itself, or ``"background"``:
+    the reference cases given, else a sample of `background` training rows drawn with `seed`.
+    """
+
+    steps: Annotated[int, Range(1, 1000)] = 50
+    baseline: Annotated[float | int, Range(-1e9, 1e9)] | Literal["mean", "blur", "background"] = 0.0
+    background: Annotated[int, Range(1, 10_000)] = 100
+    space: Literal["auto", "raw", "probability"] = "auto"
+    seed: Annotated[int, Range(0, 2**31 - 1)] = 0
+
+    title: ClassVar[str] = "Integrated gradients"
+    question: ClassVar[str] = "How much did each input contribute, compared with a baseline?"
+    scope: ClassVar[Literal["case", "data"]] = "case"
+    needs: ClassVar[frozenset[Need]] = frozenset({"gradients"})
+    modalities: ClassVar[tuple[Modality, ...]] = ("table", "image", "sequence")
+    returns: ClassVar[type[Explanation]] = Attribution
+    paper: ClassVar[str] = (
+        "Sundararajan, Taly, Yan: Axiomatic Attribution for Deep Networks, ICML 2017, arXiv 1703.01365"
+    )
+
+    def explain(self, problem: Problem, progress: Progress) -> Attribution:
+        """Integrals of the target, or of all outputs."""
+        with differentiable(problem, self.space) as score:
+            paths, reference = self._paths(problem, score)
+            targets = None if problem.all_outputs else problem.targets
+            scores = output_scores(score, paths.cases, problem.device)
+            base = _base_value(score, paths, problem)
+            collected = integrate(
+                score, paths, self.steps, targets, scores.shape[1], problem.device, progress
+            )
+        output = problem.of_targets(scores)
+        values, error = collected.mean(), collected.error()
+        inputs = tuple(range(1, paths.cases.ndim))
+        return Attribution(
+            names=problem.data.schema.names,
+            values=_like_inputs(values, problem),
+            base_value=base,
+            output=output,
+            space=score.space,
+            targets=problem.target_labels,
+            background_error=None if error is None else _like_inputs(error, problem),
+            reference=reference,
+            diagnostics={
+                "exact": False,
+                "evaluations": paths.count * self.steps
+                + len(paths.cases)
+                + paths.baselines.shape[0] * paths.per_case,
+                "steps": self.steps,
+                "completeness_gap": output - base - values.sum(axis=inputs),
+                "seed": self.seed,
+            },
+        )
+
+    def _paths(self, problem: Problem, score: Score) -> tuple[Paths, Reference]:
+        cases = module_inputs(problem.model, problem.cases.X)
+        if self.baseline == "background":
+            background = problem.reference_cases(self.background, self.seed)
+            inputs = module_inputs(problem.model, background.X)
+            return Paths(cases, inputs[None]), problem.reference(background, score.space)
+        known = module_inputs(problem.model, problem.data.X)
+        fill, words = replacement(self.baseline, cases, problem.data, known)
+        return Paths(cases, fill[:, None]), Reference(1, "baseline", score.space, words)
+
+    @classmethod
+    def why_not_here(cls, model: Model, data: Dataset) -> str | None:
+        """Tables must hold numbers."""
+        return not_numeric(model, data)
+
+
+def _base_value(score: Score, paths: Paths, problem: Problem) -> np.ndarray:
+    """The target's score at each case's baseline, averaged over the reference cases."""
+    flat = paths.baselines.reshape(-1, *paths.cases.shape[1:])
+    scores = (
+        output_scores(score, flat, problem.device)
+        .reshape(*paths.baselines.shape[:2], -1)
+        .mean(axis=1, dtype=np.float64)
+    )
+    return problem.of_targets(np.broadcast_to(scores, (len(paths.cases), scores.shape[1])).astype(np.float32))
+
+
+def _like_inputs(values: np.ndarray, problem: Problem) -> np.ndarray:
+    """float32, as the gradients were computed, in the features of the data."""
+    return in_features(problem.model, problem.data, values.astype(np.float32))

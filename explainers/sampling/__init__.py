@@ -1,0 +1,1 @@
+"""Numerics that methods share: edited cases, grids, groups, coalitions, estimators."""

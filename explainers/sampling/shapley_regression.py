@@ -1,0 +1,89 @@
+"""Shapley values from coalition values: weighted least squares under efficiency, in closed form.
+
+With c = 1_S - |S|/d (orthogonal to 1) and D = v(S) - v(S') - (2|S| - d)/d (v(N) - v(0)) for each pair S, S',
+
+    phi = (v(N) - v(0)) / d + K D,        K = H^-1 C' W,        H = 2 C' W C + 11'/d.
+
+K depends on the coalitions only: one matrix solves all rows and outputs, and since its columns sum to zero the
+values always add up. With all coalitions and Shapley's weights these are the exact values.
+
+Error of sampled coalitions: the linearised estimate is a sum of one term per drawn pair, u = K R / (1 - h) with
+residual R and leverage h (a jackknife, so that overfitted residuals do not flatter); the variance is that of
+stratified sampling without replacement, sum over sizes of (1 - drawn / existing) n / (n - 1) sum (u - mean u)^2.
+Where the budget is so small that a pair cannot be left out (h = 1), residuals are pooled over all pairs instead.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float
+
+from explainers.sampling.coalitions import Coalitions, centred
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ShapleyRegression:
+    """The solution matrices of one set of coalitions.
+
+    Attributes:
+        coalitions: what is asked.
+        pairs: `K`; values per unit of a pair's difference.
+        spread: what a row's total difference adds to the values, over and above `K` times the coalition values.
+    """
+
+    coalitions: Coalitions
+    pairs: Float[np.ndarray, "d p"]
+    spread: Float[np.ndarray, " d"]
+    leverage: Float[np.ndarray, " p"]
+
+    @classmethod
+    def of(cls, coalitions: Coalitions) -> ShapleyRegression:
+        """Solve once for these coalitions."""
+        c = centred(coalitions.first)
+        d = c.shape[1]
+        weighted = c.T * coalitions.weights
+        pairs = np.linalg.solve(2 * weighted @ c + np.full((d, d), 1 / d), weighted)
+        pairs -= pairs.mean(axis=0)
+        excess = 2 * coalitions.first.sum(axis=1) / d - 1
+        return cls(coalitions, pairs, 1 / d - pairs @ excess, 2 * np.einsum("dp,pd->p", pairs, c))
+
+    @cached_property
+    def matrix(self) -> Float[np.ndarray, "d c"]:
+        """Values per unit of each coalition's value, in the order of `Coalitions.masks`."""
+        return np.concatenate([self.pairs, -self.pairs], axis=1)
+
+    def standard_error(
+        self, of_coalitions: Float[np.ndarray, "c k"], values: Float[np.ndarray, "d k"]
+    ) -> Float[np.ndarray, "d k"]:
+        """Error of `values` of one row because not all coalitions were asked; 0 where all were."""
+        design = self.coalitions
+        p, d = design.first.shape
+        total = values.sum(axis=0)
+        excess = 2 * design.first.sum(axis=1) / d - 1
+        difference = of_coalitions[:p] - of_coalitions[p:] - excess[:, None] * total
+        residual = difference - 2 * centred(design.first) @ values
+        if self.leverage.max(initial=0) > 0.99:
+            return np.asarray(np.sqrt(self._pooled(residual)))
+        residual /= (1 - self.leverage)[:, None]
+        variance = np.zeros_like(values)
+        for s, (drawn, existing) in enumerate(zip(design.drawn, design.existing, strict=True)):
+            if drawn == existing:
+                continue
+            of_size = design.stratum == s
+            u, r = self.pairs[:, of_size], residual[of_size]
+            squares = u**2 @ r**2
+            if drawn > 1:
+                squares = (squares - (u @ r) ** 2 / drawn) * drawn / (drawn - 1)
+            variance += (1 - drawn / existing) * np.maximum(squares, 0)
+        return np.asarray(np.sqrt(variance))
+
+    def _pooled(self, residual: Float[np.ndarray, "p k"]) -> Float[np.ndarray, "d k"]:
+        """Variance with one residual variance for all pairs, in units of 1 / weight."""
+        design = self.coalitions
+        p, d = design.first.shape
+        left_out = 1 - np.divide(design.drawn, design.existing)[design.stratum]
+        unit = design.weights @ residual**2 / (p - d + 1)
+        return np.outer(self.pairs**2 @ (left_out / design.weights), unit)

@@ -1,0 +1,1 @@
+"""Trees of every library, read so that exact algorithms can walk them."""

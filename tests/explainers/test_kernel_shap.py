@@ -1,0 +1,305 @@
+"""Kernel SHAP: against the definition of Shapley values, the axioms, and shap's own explainer."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import explainers as ex
+from explainers import device
+from explainers.sampling.coalitions import coalitions
+from explainers.sampling.shapley_regression import ShapleyRegression
+from tests.cases import CASES, network, numbers
+from tests.reference import background_game, shapley_values
+
+D = 12
+
+
+def wavy(X):
+    """Interactions of two and three of twelve features."""
+    product = np.tanh(X[:, 0] * X[:, 1] + X[:, 2] - X[:, 3] * X[:, 4] * X[:, 5])
+    return product + X[:, 6] * X[:, 7] / 2 + np.maximum(X[:, 8] + X[:, 9], 0) * X[:, 10] + X[:, 11]
+
+
+@pytest.fixture(scope="module")
+def wide():
+    return ex.Model.wrap(wavy), ex.Dataset.from_frame(numbers(60, D).drop(columns="y"))
+
+
+@pytest.fixture(scope="module")
+def exact(wide):
+    return ex.explain(*wide, ex.KernelShap(background=8, budget=2**D), rows=range(6))
+
+
+def holey_model():
+    """A function that sees a category, a boolean and missing values, with three outputs."""
+    frame = pd.DataFrame(
+        {
+            "a": [0.5, np.nan, 2.0, -1.0, 0.0, np.nan],
+            "kind": ["x", "y", None, "z", "x", "y"],
+            "b": [1.0, 2.0, 3.0, np.nan, 5.0, 6.0],
+            "flag": [True, False, True, True, False, False],
+        }
+    )
+
+    def predict(values):
+        table = pd.DataFrame(values, columns=frame.columns)
+        a = table["a"].astype(float).fillna(-3).to_numpy()
+        b = table["b"].astype(float).fillna(7).to_numpy()
+        kind = table["kind"].map({"x": 0.0, "y": 1.0, "z": 4.0}).fillna(-2.0).to_numpy()
+        flag = table["flag"].astype(float).to_numpy()
+        return np.column_stack([a * kind + b * flag, a * b * kind * flag, kind - flag])
+
+    return ex.Model.wrap(predict), ex.Dataset.from_frame(frame)
+
+
+def test_it_equals_the_definition_on_categories_and_missing_values():
+    model, data = holey_model()
+    background = data.take([1, 2, 3])
+    found = ex.explain(model, data, ex.KernelShap(), rows=range(6), target="all", background=background)
+    for i in range(6):
+        game = background_game(model.predict, data, data.matrix[i], background.matrix)
+        np.testing.assert_allclose(found.values[i], shapley_values(game, 4), atol=1e-10)
+    assert found.standard_error is None
+    assert found.diagnostics["exact"]
+    assert found.diagnostics["coalitions"] == 16
+
+
+def test_six_features_equal_the_definition_and_the_background_error_its_spread():
+    model = ex.Model.wrap(lambda X: np.exp(X[:, 0]) * X[:, 1] + np.maximum(X[:, 2:].sum(axis=1), X[:, 3]))
+    data = ex.Dataset.from_frame(numbers(12, 6).drop(columns="y"))
+    found = ex.explain(model, data, ex.KernelShap(background=4), rows=[5])
+    chosen = data.sample(4, 0)
+    each = []
+    for b in chosen:
+        game = background_game(model.predict, data, data.matrix[5], data.matrix[[b]])
+        each.append(shapley_values(game, 6)[:, 0])
+    np.testing.assert_allclose(found.values[0], np.mean(each, axis=0), atol=1e-10)
+    np.testing.assert_allclose(found.background_error[0], np.std(each, axis=0, ddof=1) / 2, atol=1e-10)
+
+
+def test_a_linear_function_has_its_closed_form_from_any_coalitions():
+    slope = np.arange(1.0, 15.0)
+    model = ex.Model.wrap(lambda X: X @ slope)
+    data = ex.Dataset.from_frame(numbers(30, 14).drop(columns="y"))
+    found = ex.explain(model, data, ex.KernelShap(background=10, budget=60), rows=range(4))
+    reference = data.matrix[data.sample(10, 0)]
+    np.testing.assert_allclose(found.values, slope * (data.matrix[:4] - reference.mean(axis=0)), atol=1e-9)
+    np.testing.assert_allclose(found.standard_error, 0, atol=1e-9)
+    error = slope * reference.std(axis=0, ddof=1) / np.sqrt(10)
+    np.testing.assert_allclose(found.background_error, np.tile(error, (4, 1)), rtol=1e-9)
+
+
+@pytest.mark.parametrize("budget", [26, 27, 101, 1024])
+def test_sampled_values_add_up_and_lie_within_their_errors(wide, exact, budget):
+    found = ex.explain(*wide, ex.KernelShap(background=8, budget=budget), rows=range(6))
+    np.testing.assert_allclose(found.values.sum(axis=1) + found.base_value, found.output, atol=1e-9)
+    np.testing.assert_allclose(found.output, exact.output)
+    np.testing.assert_allclose(found.base_value, exact.base_value)
+    assert not found.diagnostics["exact"]
+    assert found.diagnostics["coalitions"] <= budget
+    assert found.diagnostics["evaluations"] == (found.diagnostics["coalitions"] - 2) * 6 * 8 + 8 + 6
+    if budget > 100:  # with as few pairs as features an error has no freedom left to be judged by
+        assert np.abs((found.values - exact.values) / found.standard_error).max() < 5
+
+
+def test_standard_errors_are_as_large_as_the_errors(wide, exact):
+    background = wide[1].take(wide[1].sample(8, 0))
+    off = []
+    for seed in range(12):
+        explainer = ex.KernelShap(budget=300, seed=seed)
+        found = ex.explain(*wide, explainer, rows=range(6), background=background)
+        off.append((found.values - exact.values) / found.standard_error)
+    assert 0.7 < np.std(off) < 1.4
+    assert np.abs(np.mean(off)) < 0.3
+
+
+def test_it_is_closer_than_plain_sampling_at_the_same_budget(wide, exact):
+    model, data = wide
+    background = data.matrix[data.sample(8, 0)]
+    ours, plain = [], []
+    for seed in range(6):
+        explainer = ex.KernelShap(budget=200, seed=seed)
+        found = ex.explain(model, data, explainer, rows=[0], background=data.take(data.sample(8, 0)))
+        ours.append(found.values[0] - exact.values[0])
+        plain.append(plain_kernel_shap(data.matrix[0], background, 200, seed) - exact.values[0])
+    assert np.sqrt(np.mean(np.square(ours))) < 0.7 * np.sqrt(np.mean(np.square(plain)))
+
+
+def plain_kernel_shap(case, background, budget, seed):
+    """Coalitions drawn one by one from Shapley's kernel, with replacement, unpaired; the constraint by elimination."""
+    rng = np.random.default_rng(seed)
+    sizes = np.arange(1, D)
+    chance = 1 / (sizes * (D - sizes))
+    masks = np.zeros((budget - 2, D))
+    for row in masks:
+        row[rng.choice(D, rng.choice(sizes, p=chance / chance.sum()), replace=False)] = 1
+    answers = np.array([wavy(np.where(row > 0, case, background)).mean() for row in masks])
+    empty, full = wavy(background).mean(), wavy(case[None])[0]
+    left = masks[:, :-1] - masks[:, -1:]
+    first, *_ = np.linalg.lstsq(left, answers - empty - masks[:, -1] * (full - empty), rcond=None)
+    return np.append(first, full - empty - first.sum())
+
+
+def test_features_that_do_not_differ_get_exactly_nothing(wide):
+    model, data = wide
+    codes = data.matrix[:9].copy()
+    codes[:, [2, 7]] = 0.25
+    codes[0, 7] = np.nan
+    cases = data.with_matrix(np.where(np.isnan(codes), 0.5, codes))
+    background = data.with_matrix(codes[1:])
+    found = ex.explain(model, data, ex.KernelShap(budget=60), rows=cases, background=background)
+    assert (found.values[:, 2] == 0).all()
+    assert (found.standard_error[:, 2] == 0).all()
+    assert (found.background_error[:, 2] == 0).all()
+    assert (found.values[1:, 7] == 0).all()
+    assert found.values[0, 7] != 0
+    np.testing.assert_allclose(found.values.sum(axis=1) + found.base_value, found.output, atol=1e-9)
+    alone = ex.explain(model, data, ex.KernelShap(budget=60), rows=cases.take([0]), background=background)
+    np.testing.assert_allclose(alone.values[0], found.values[0], atol=1e-12)
+
+
+def test_a_case_that_equals_its_only_reference_case_has_no_values(wide):
+    model, data = wide
+    found = ex.explain(model, data, ex.KernelShap(), rows=[3, 4], background=data.take([3]))
+    assert (found.values[0] == 0).all()
+    assert np.abs(found.values[1]).max() > 0.1
+    assert found.background_error is None
+    np.testing.assert_allclose(found.values.sum(axis=1), found.output - found.base_value, atol=1e-9)
+
+
+def test_symmetric_features_and_sums_of_models():
+    data = ex.Dataset.from_frame(numbers(20, 4).drop(columns="y"))
+    codes = data.matrix.copy()
+    codes[:, 1] = codes[:, 0]
+    twins = data.with_matrix(codes)
+    one = ex.Model.wrap(lambda X: X[:, 0] * X[:, 1] * X[:, 2])
+    other = ex.Model.wrap(lambda X: np.sin(X[:, 3] + X[:, 0]))
+    both = ex.Model.wrap(lambda X: X[:, 0] * X[:, 1] * X[:, 2] + np.sin(X[:, 3] + X[:, 0]))
+    a, b, c = (ex.explain(m, twins, ex.KernelShap(background=5), rows=[0, 1]) for m in (one, other, both))
+    np.testing.assert_allclose(a.values[:, 0], a.values[:, 1], atol=1e-12)
+    np.testing.assert_allclose(a.values[:, 3], 0, atol=1e-12)
+    np.testing.assert_allclose(a.values + b.values, c.values, atol=1e-12)
+
+
+def test_it_equals_the_kernel_explainer_of_shap():
+    module = network(torch.nn.Linear(5, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3), seed=3)
+    model = ex.Model.wrap(module, classes=["a", "b", "c"])
+    data = ex.Dataset.from_frame(numbers(30, 5).drop(columns="y"))
+    found = ex.explain(model, data, ex.KernelShap(background=10), rows=[1, 2], target="all")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import shap
+
+        reference = data.matrix[data.sample(10, 0)]
+        theirs = shap.KernelExplainer(lambda X: model.predict(X), reference)
+        expected = theirs.shap_values(data.matrix[[1, 2]], nsamples=1000, l1_reg=0, silent=True)
+    np.testing.assert_allclose(found.values, expected, atol=1e-6)
+
+
+def test_targets_and_spaces_of_a_classifier():
+    case = CASES["mixed_table_classifier"]()
+    every = ex.explain(case.model, case.data, ex.KernelShap(background=9), rows=[0, 3], target="all")
+    one = ex.explain(case.model, case.data, ex.KernelShap(background=9), rows=[0, 3], target="ill")
+    raw = ex.explain(case.model, case.data, ex.KernelShap(background=9, space="raw"), rows=[0, 3])
+    np.testing.assert_allclose(every.values[..., 0], one.values, atol=1e-12)
+    np.testing.assert_allclose(every.values.sum(axis=2), 0, atol=1e-12)
+    assert every.targets == ("ill", "well")
+    assert (one.space, raw.space) == ("probability", "raw")
+    np.testing.assert_allclose(raw.output, case.model.raw(case.data.X)[[0, 3], 1])
+    assert one.reference == ex.Reference(9, "train", "probability")
+    assert one.diagnostics["exact"]
+
+
+def test_an_edited_case_is_explained_like_any_other(wide):
+    model, data = wide
+    edited = data.matrix[:1].copy()
+    edited[0, 4] = 3.0
+    cases = ex.Dataset.from_frame(pd.DataFrame(edited, columns=data.schema.names))
+    found = ex.explain(model, data, ex.KernelShap(background=5, budget=100), rows=cases)
+    assert found.output[0] == pytest.approx(wavy(edited)[0])
+
+
+def test_portions_and_company_change_nothing(wide, monkeypatch):
+    whole = ex.explain(*wide, ex.KernelShap(background=7, budget=90), rows=range(5))
+    alone = ex.explain(*wide, ex.KernelShap(background=7, budget=90), rows=[4])
+    monkeypatch.setattr(device, "CPU_CHUNK_BYTES", 40_000)
+    ticks = []
+    small = ex.explain(
+        *wide,
+        ex.KernelShap(background=7, budget=90),
+        rows=range(5),
+        progress=lambda *at: ticks.append(at[:2]),
+    )
+    np.testing.assert_array_equal(small.values, whole.values)
+    np.testing.assert_array_equal(small.standard_error, whole.standard_error)
+    np.testing.assert_array_equal(alone.values[0], whole.values[4])
+    assert len(ticks) > 10
+    assert ticks[-1] == (5 * 88, 5 * 88)
+    assert ticks == sorted(ticks)
+
+
+def test_the_progress_stops_it(wide):
+    def stop(done, total, partial=None):
+        raise ex.Cancelled
+
+    with pytest.raises(ex.Cancelled):
+        ex.explain(*wide, ex.KernelShap(background=5), rows=[0], progress=stop)
+
+
+@pytest.mark.parametrize(
+    ("explainer", "message"),
+    [
+        (ex.KernelShap(budget=25), r"budget=25\) is too small for 12 features; set budget to 26 or more"),
+        (ex.KernelShap(space="raw"), "no raw score"),
+        (ex.KernelShap(space="probability"), "no probabilities"),
+    ],
+)
+def test_what_it_refuses(wide, explainer, message):
+    with pytest.raises(ex.InvalidSetting, match=message):
+        ex.explain(*wide, explainer, rows=[0])
+
+
+# --- the coalitions themselves ---
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 6, 9])
+def test_all_coalitions_are_asked_once_where_they_fit(d):
+    design = coalitions(d, 2**d, 0)
+    assert design.exact
+    assert len(np.unique(design.masks, axis=0)) == len(design.masks) == 2**d - 2
+    sizes = design.first.sum(axis=1)
+    kernel = [(d - 1) / (math.comb(d, int(s)) * s * (d - s)) for s in sizes]
+    np.testing.assert_allclose(design.weights, kernel)
+
+
+@pytest.mark.parametrize(
+    ("d", "budget"), [(5, 12), (5, 20), (8, 100), (12, 26), (12, 1000), (30, 62), (30, 2000), (200, 402)]
+)
+def test_drawn_pairs_are_different_and_shared_out_over_sizes(d, budget):
+    design = coalitions(d, budget, 1)
+    assert len(np.unique(design.masks, axis=0)) == len(design.masks)
+    assert budget - 3 <= len(design.masks) + 2 <= budget or design.exact
+    sizes = np.minimum(design.first.sum(axis=1), (~design.first).sum(axis=1))
+    assert tuple(np.bincount(sizes, minlength=d // 2 + 1)[1:]) == design.drawn
+    assert all(1 <= drawn <= there for drawn, there in zip(design.drawn, design.existing, strict=True))
+    np.testing.assert_array_equal(sizes - 1, design.stratum)
+    fit = ShapleyRegression.of(design)
+    assert np.isfinite(fit.pairs).all()
+    np.testing.assert_allclose(fit.pairs.sum(axis=0), 0, atol=1e-9)
+    assert fit.spread.sum() == pytest.approx(1)
+
+
+def test_every_pair_of_a_size_is_as_likely():
+    count = np.zeros(6)
+    for seed in range(300):
+        design = coalitions(6, 20, seed)
+        of_size = design.first[design.stratum == 0]
+        alone = np.where(of_size.sum(axis=1, keepdims=True) == 1, of_size, ~of_size)
+        count += alone.sum(axis=0)
+    assert count.max() / count.min() < 1.25

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
 from dashboard import frame, page, session, start, startup
 from dashboard.panels import CASE_PICTURE, CASE_TABLE, OVERVIEW_PICTURE, OVERVIEW_TABLE
 
-st.set_page_config(page_title="whyboard", page_icon=":material/help_center:", layout="wide")
+st.set_page_config(page_title="whyboard", page_icon=str(Path(__file__).parent / "icon.png"), layout="wide")
 startup.freeze()
 frame.style()
 

@@ -12,14 +12,14 @@ UPLOAD_MB = 100
 FOLDERS_VARIABLE = "WHYBOARD_WORKSPACES"
 
 _LIGHT = {
-    "primaryColor": "#2F6F8F",
+    "primaryColor": "#6B5CA5",
     "backgroundColor": "#FFFFFF",
     "secondaryBackgroundColor": "#F5F6F7",
     "textColor": "#1F2933",
     "borderColor": "#E3E6E8",
 }
 _DARK = {
-    "primaryColor": "#6FB1D0",
+    "primaryColor": "#A79BE0",
     "backgroundColor": "#14181B",
     "secondaryBackgroundColor": "#1C2226",
     "textColor": "#E6E9EB",

@@ -23,6 +23,9 @@ from dashboard.view import View
 #: Seconds of work before a bar appears: what is quicker shows only its skeleton.
 PATIENCE = 0.6
 
+#: Seconds in which quick results are gathered before the page is painted again.
+TOGETHER = 0.25
+
 
 @st.fragment
 def draw(page: Page) -> None:
@@ -32,7 +35,7 @@ def draw(page: Page) -> None:
     payload = {"layout": page.layout, "blocks": gather(page, view)}
     linked_host(payload, key=key, on_event=partial(handle, page))
     if view.pending:
-        _work(view.pending[0])
+        _work(view.pending)
 
 
 def gather(page: Page, view: View) -> list[Block]:
@@ -65,11 +68,14 @@ def _refused(panel: Panel, reason: str) -> Block:
     }
 
 
-def _work(job: Job) -> None:
-    """Compute one pending result with a bar and a cancel, then run again to show it."""
-    bar = _Bar(job.title)
-    with contextlib.suppress(ex.ExplainerError):  # kept as a failure: the panel says so in the next run
-        job.run(bar)
+def _work(jobs: list[Job]) -> None:
+    """Compute pending results, with a bar and a cancel, and run again to show them: at once what takes long, else a few together."""
+    started = time.monotonic()
+    for job in jobs:
+        with contextlib.suppress(ex.ExplainerError):  # kept as a failure: the panel says so in the next run
+            job.run(_Bar(job.title))
+        if time.monotonic() - started > TOGETHER:
+            break
     _again()
 
 

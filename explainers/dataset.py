@@ -150,7 +150,7 @@ class Dataset:
         content = digest_of(*self.X) if isinstance(self.X, list) else self.X
         return digest_of(content, self.schema, self.y if self.y is not None else b"", self.role)
 
-    def take(self, rows: Sequence[int] | np.ndarray) -> Dataset:
+    def take(self, rows: Sequence[Any] | np.ndarray) -> Dataset:
         """The cases at these positions, in this order."""
         index = positions(rows, len(self))
         if isinstance(self.X, pd.DataFrame):
@@ -183,9 +183,12 @@ class Dataset:
         return np.sort(np.random.default_rng(seed).choice(pool, size=size, replace=False))
 
 
-def positions(rows: Sequence[int] | np.ndarray, n: int) -> np.ndarray:
+def positions(rows: Sequence[Any] | np.ndarray, n: int) -> np.ndarray:
     """Row positions as an int64 array; raises `InvalidSetting` outside ``0..n-1`` or for what is not an integer."""
-    index = np.asarray(rows)
+    try:
+        index = np.asarray(rows)
+    except ValueError:
+        index = np.empty(1, dtype=object)  # rows of unequal lengths
     if index.size == 0:
         return np.empty(0, np.int64)
     if index.ndim != 1 or index.dtype.kind not in "iu":

@@ -55,10 +55,15 @@ class Problem:
         """Whether every output is wanted."""
         return isinstance(self.target, str) and self.target == "all" and "all" not in self.model.classes
 
+    @property
+    def outputs(self) -> int:
+        """How many outputs the model has; it is asked only where no classes tell."""
+        return len(self.model.classes) or int(self.predictions.shape[1])
+
     @cached_property
     def targets(self) -> np.ndarray:
         """The output explained for each case, ``(m,)``: the only one, the positive class, or the predicted class."""
-        m, k = self.predictions.shape
+        m, k = len(self.cases), self.outputs
         if self.target is not None and not self.all_outputs:
             return np.full(m, self.model.output_of(self.target, k), dtype=np.int64)
         if k == 1:
@@ -70,7 +75,7 @@ class Problem:
     @property
     def target_labels(self) -> tuple[Any, ...]:
         """The labels of what is explained: one for each case, or one for each output."""
-        names = self.model.classes or tuple(range(self.predictions.shape[1]))
+        names = self.model.classes or tuple(range(self.outputs))
         return names if self.all_outputs else tuple(names[i] for i in self.targets)
 
     def of_targets(self, values: np.ndarray) -> np.ndarray:
@@ -121,7 +126,7 @@ class Explainer(abc.ABC):
         """Compute; called by `explainers.explain`, which adds timing and provenance."""
 
     @classmethod
-    def why_not_here(cls, model: Model, data: Dataset) -> str | None:
+    def why_not_here(cls, model: Model, data: Dataset) -> str | None:  # noqa: ARG003  for those who override it
         """A further reason against this model and these data, beyond `needs` and `modalities`."""
         return None
 

@@ -14,13 +14,12 @@ from explainers.dataset import Dataset, positions
 from explainers.device import pick
 from explainers.errors import InvalidSetting, NotApplicable, SchemaMismatch
 from explainers.explainer import Explainer, Problem, why_not
-from explainers.explanation import Explanation
 from explainers.model import Model
 from explainers.progress import Progress, silent
 from explainers.registry import EXPLAINERS
 from explainers.version import VERSION, versions
 
-Rows = Sequence[int] | np.ndarray | Dataset | None
+Rows = Sequence[Any] | np.ndarray | Dataset | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,9 +57,9 @@ class Request:
 
 
 def explain(
-    model: Model,
-    data: Dataset,
-    explainer: Explainer,
+    model: Model | object,
+    data: Dataset | object,
+    explainer: Explainer | type[Explainer],
     rows: Rows = None,
     target: Any = None,
     *,
@@ -90,6 +89,8 @@ def explain(
     """
     if not isinstance(model, Model):
         raise InvalidSetting(f"The model must be wrapped first: Model.wrap(model); got {type(model).__name__}.")
+    if not isinstance(data, Dataset):
+        raise InvalidSetting(f"The data must be a Dataset: Dataset.from_frame(…); got {type(data).__name__}.")
     if isinstance(explainer, type):
         raise InvalidSetting(f"Pass an instance: {explainer.__name__}(), not the class.")
     reason = why_not(explainer, model, data)

@@ -59,7 +59,7 @@ class Explanation:
         if kind is None or not issubclass(kind, cls):
             raise ValueError(f"This holds {packed.get('kind')!r}, not a {cls.__name__}.")
         fields = {name: _unpack(value) for name, value in packed.items() if name != "kind"}
-        return kind(**fields)  # type: ignore[return-value]
+        return kind(**fields)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)

@@ -53,7 +53,8 @@ def validate(explainer: Any) -> None:
 
 def _check(owner: str, setting: Setting, value: Any) -> None:
     name = f"{owner}({setting.name}=…)"
-    if isinstance(value, str) and setting.choices and value not in setting.choices:
+    closed = bool(setting.choices) and setting.range is None and setting.type is str
+    if (isinstance(value, str) or closed) and setting.choices and value not in setting.choices:
         raise InvalidSetting(f"{name} must be one of {', '.join(map(repr, setting.choices))}; got {value!r}.")
     if isinstance(value, str) and not setting.choices and setting.type in (int, float):
         raise InvalidSetting(f"{name} must be a number; got {value!r}.")

@@ -267,7 +267,7 @@ def make_digits(folder: Path) -> dict[str, float]:
                 "subject": "digit",
                 "subjects": "digits",
             },
-            "data": {"file": "digits.npz", "target": "labels", "role": "role"},
+            "data": {"file": "digits.npz"},
             "images": {"pixel_scale": 16},
             "models": [
                 {

@@ -195,7 +195,7 @@ def description(first: int) -> dict[str, Any]:
             "subject": "scan",
             "subjects": "scans",
         },
-        "data": {"file": "scans.npz", "target": "labels", "role": "role", "ignore": ["marker"]},
+        "data": {"file": "scans.npz"},
         "images": {"pixel_scale": 255},
         "models": [
             {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -21,28 +22,20 @@ from dashboard.figures.frame import (
 from dashboard.figures.numbers import Scale, counted, number
 from dashboard.figures.palette import ACCENT, NEUTRAL
 from dashboard.figures.text import LONGEST, safe_text, title_text
-from explainers import Attribution, Importance, Schema
+from explainers import Importance, Schema
 
 USES, NEEDS = "what the model uses", "what accuracy needs"
 Group = tuple[str, ...]
 Bar = tuple[float, float]  # value and standard error
 
 
-def mean_magnitude(attribution: Attribution, unit: str = "", output: int = 0) -> Importance:
-    """Mean |SHAP| over the cases, in the unit in which it is drawn; the error is that of a mean over cases."""
-    scale = Scale(attribution.space, unit)
-    values = attribution.values[..., output] if attribution.values.ndim == 3 else attribution.values
-    sizes = np.abs(values.astype(np.float64)) * scale.factor
-    error = sizes.std(axis=0, ddof=1) / math.sqrt(len(sizes)) if len(sizes) > 1 else None
-    return Importance(
-        names=attribution.names,
-        values=sizes.mean(axis=0),
-        metric=f"mean |SHAP|, {scale.axis}",
-        standard_error=error,
-        reference=attribution.reference,
-        diagnostics=attribution.diagnostics,
-        provenance=attribution.provenance,
-    )
+def in_scale(importance: Importance, space: str, unit: str = "") -> Importance:
+    """Mean |SHAP| in the unit in which contributions are drawn: percentage points, log-odds, target units."""
+    scale = Scale(space, unit)
+    errors = {name: getattr(importance, name) for name in ("standard_error", "background_error")}
+    scaled = {name: None if error is None else error * scale.factor for name, error in errors.items()}
+    metric = f"mean |SHAP|, {scale.axis}"
+    return dataclasses.replace(importance, values=importance.values * scale.factor, metric=metric, **scaled)
 
 
 def importances(

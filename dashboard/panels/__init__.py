@@ -21,7 +21,7 @@ CASE_TABLE = Page(
     "case",
     (Strip(), CaseList(), Prediction(), Reasons(), WhatIf(), Suggestions()),
     {
-        "wide": {"columns": [0.62, 1.5, 1.1], "areas": [["strip", "strip", "move"], ["cases", "main", "whatif"]]},
+        "wide": {"columns": [0.62, 0.9, 0.6, 1.1], "areas": [["strip", "strip", "move", "move"], ["cases", "main", "main", "whatif"]]},
         "medium": {"columns": [1.25, 1], "areas": [["strip", "move"], ["main", "whatif"], ["cases", "cases"]]},
         "narrow": {"columns": [1], "areas": [["strip"], ["move"], ["main"], ["whatif"], ["cases"]]},
     },
@@ -31,7 +31,7 @@ CASE_PICTURE = Page(
     "case",
     (Strip(), CaseList(), Picture(), Classes()),
     {
-        "wide": {"columns": [0.62, 1.8, 0.8], "areas": [["strip", "strip", "move"], ["cases", "main", "side"]]},
+        "wide": {"columns": [0.62, 1.0, 0.8, 0.8], "areas": [["strip", "strip", "move", "move"], ["cases", "main", "main", "side"]]},
         "medium": {"columns": [1.6, 1], "areas": [["strip", "move"], ["main", "side"], ["cases", "cases"]]},
         "narrow": {"columns": [1], "areas": [["strip"], ["move"], ["main"], ["side"], ["cases"]]},
     },
@@ -41,7 +41,7 @@ OVERVIEW_TABLE = Page(
     "overview",
     (Strip(), Facts(), GlobalImportance(), FeatureEffect(), Beeswarm()),
     {
-        "wide": {"columns": [0.9, 1.5, 1.2], "areas": [["strip", "strip", "move"], ["facts", "main", "side"]]},
+        "wide": {"columns": [1.1, 0.9, 0.6, 1.1], "areas": [["strip", "strip", "move", "move"], ["facts", "main", "main", "side"]]},
         "medium": {"columns": [1.3, 1], "areas": [["strip", "move"], ["main", "side"], ["facts", "facts"]]},
         "narrow": {"columns": [1], "areas": [["strip"], ["move"], ["facts"], ["main"], ["side"]]},
     },
@@ -51,7 +51,7 @@ OVERVIEW_PICTURE = Page(
     "overview",
     (Strip(), Facts(), PicturesTogether()),
     {
-        "wide": {"columns": [0.9, 2.2], "areas": [["strip", "move"], ["facts", "main"]]},
+        "wide": {"columns": [1.1, 0.8, 1.2], "areas": [["strip", "strip", "move"], ["facts", "main", "main"]]},
         "narrow": {"columns": [1], "areas": [["strip"], ["move"], ["facts"], ["main"]]},
     },
 )

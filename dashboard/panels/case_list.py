@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from dashboard.figures.images import layer_png
 from dashboard.figures.numbers import Scale, counted
 from dashboard.figures.text import plain_text
 from dashboard.panels.panel import Block, Event
@@ -14,6 +15,9 @@ from dashboard.view import View
 
 #: Entries sent to the browser; the filters find the others.
 LISTED = 200
+
+#: With pictures fewer, since each brings its own small picture; and how large that is.
+PICTURED, THUMB = 60, 32
 
 _SORTS = {"high": "highest first", "low": "lowest first", "near": "nearest to the decision", "file": "as in the file"}
 
@@ -26,9 +30,11 @@ class CaseList:
     area = "cases"
 
     def blocks(self, view: View) -> list[Block]:
-        found = listed(view)
-        shown = found[:LISTED]
-        more = "" if len(found) <= LISTED else f"; the first {LISTED} are listed"
+        found, most = listed(view), LISTED if view.data.modality == "table" else PICTURED
+        shown = found[:most]
+        if view.selection.row not in shown:  # the case on the page is always in sight
+            shown = np.concatenate([[view.selection.row], shown])
+        more = "" if len(found) <= most else f"; the first {most} are listed"
         return [
             {"id": "cases.filter", "kind": "controls", "area": self.area, "title": self.title, "controls": _controls(view)},
             {
@@ -94,6 +100,8 @@ def _options(choices: dict[str, str]) -> list[dict[str, str]]:
 def _item(view: View, row: int) -> dict[str, object]:
     scale = Scale(view.model.space, view.workspace.target_unit)
     item: dict[str, object] = {"id": str(row), "title": f"#{row}", "value": scale.level(float(view.scores[row]))}
+    if view.data.modality == "image":
+        item["picture"] = view.compute.kept(("thumb", view.data.digest, row), lambda: thumb(view.data.X[row]))
     if view.model.space == "probability":
         item["share"] = round(float(view.scores[row]), 4)
     if view.selection.filter.show == "wrong" or view.selection.outcome:
@@ -108,6 +116,13 @@ def outcome_text(view: View, row: int) -> str:
     if not view.classifies:
         return Scale(view.model.space, view.workspace.target_unit).level(float(view.truth[row]))
     return plain_text(view.model.classes[view.truth[row]]) if view.truth[row] >= 0 else "unknown"
+
+
+def thumb(image: np.ndarray) -> str:
+    """A small copy of a picture ``(c, h, w)`` as a PNG, by taking every so many pixels."""
+    every = max(1, max(image.shape[1:]) // THUMB)
+    small = image[:, ::every, ::every]
+    return layer_png(small / max(float(small.max()), 1.0))
 
 
 def _jump(view: View, value: object) -> Selection:

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import explainers as ex
-from dashboard.figures.numbers import Scale
+from dashboard.figures.numbers import Scale, counted, number, percent
 from dashboard.figures.performance import calibration, confusion, residuals
 from dashboard.figures.text import plain_text
 from dashboard.panels.panel import Block, Event
 from dashboard.selection import Selection
 from dashboard.view import View
+
+#: What each score is called, and how it is written.
+_SCORES: dict[str, tuple[str, Callable[[float], str]]] = {
+    "accuracy": ("decided rightly (accuracy)", percent),
+    "auc": ("tells the classes apart (AUC)", lambda value: number(value, 3)),
+    "sensitivity": ("found among those who have it (sensitivity)", percent),
+    "specificity": ("cleared among those who have not (specificity)", percent),
+    "prevalence": ("have it (prevalence)", percent),
+    "brier": ("error of the probability (Brier score)", lambda value: number(value, 3)),
+    "log_loss": ("log loss", lambda value: number(value, 3)),
+    "r2": ("share explained (R²)", lambda value: number(value, 2)),
+    "rmse": ("typical error (RMSE)", lambda value: number(value, 3)),
+    "mae": ("mean absolute error", lambda value: number(value, 3)),
+}
 
 
 class Facts:
@@ -50,11 +66,12 @@ def _performance(view: View) -> ex.Performance:
 
 
 def _figures(found: ex.Performance) -> Block:
-    rows = [
-        {"id": metric.name, "cells": [{"text": metric.title}, {"text": metric.text, "bold": True}, {"text": metric.interval_text, "tone": "muted"}]}
-        for metric in found.metrics
-    ]
-    columns = [{"id": "what", "label": f"{found.cases:,} {found.rows_text}"}, {"id": "value", "label": "", "align": "right"}, {"id": "interval", "label": "95 % interval", "align": "right"}]
+    rows = []
+    for name, estimate in found.estimates.items():
+        title, show = _SCORES[name]
+        interval = f"{show(estimate.low)} to {show(estimate.high)}"
+        rows.append({"id": name, "cells": [{"text": title}, {"text": show(estimate.value), "bold": True}, {"text": interval, "tone": "muted"}]})
+    columns = [{"id": "what", "label": f"on {counted(found.cases, 'case')}"}, {"id": "value", "label": "", "align": "right"}, {"id": "interval", "label": "95 % interval", "align": "right"}]
     return {"id": "facts.figures", "kind": "table", "area": "facts", "columns": columns, "rows": rows, "footer": found.note}
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import explainers as ex
 from dashboard import policy, words
 from dashboard.export import csv_text
-from dashboard.figures.importance import importances
+from dashboard.figures.importance import importances, in_scale
 from dashboard.panels.panel import Block, Event
 from dashboard.selection import Selection
 from dashboard.view import View
@@ -33,9 +33,9 @@ class GlobalImportance:
         if shap is None:
             waiting = {"id": "importance.chart", "kind": "chart", "area": self.area, "title": self.title, "loading": True, "height": 300}
             return [waiting]
-        uses = ex.mean_absolute(shap, groups)
+        uses = in_scale(ex.mean_absolute(shap, groups), shap.space, view.workspace.target_unit)
         figure = importances(uses, needs, view.schema, selected=view.selection.feature)
-        said = words.importance_sentence(uses, needs, view.schema)
+        said = words.importance_sentence(uses, view.schema, needs)
         chart = {"id": "importance.chart", "kind": "chart", "area": self.area, "figure": figure, "height": int(figure.layout.height), "click": True, "alt": said}
         return [
             {"id": "importance.text", "kind": "text", "area": self.area, "title": self.title, "items": [{"style": "sentence", "text": said}]},

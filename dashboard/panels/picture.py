@@ -37,7 +37,7 @@ class Picture:
             tiles.append({"id": large, "base": pixels, "overlay": overlay(result), "title": f"{title_of(methods, large)}: why “{plain_text(view.class_name)}”", "caption": _probability(view)})
         footer = {} if result is None else {"footer": words.footer(result), "code": words.reproduction_line(result)}
         return [
-            {"id": "picture.large", "kind": "image", "area": self.area, "title": self.title, "tiles": tiles, "tile_size": 360, "tools": True, "colours": "signed", "opacity": 0.6} | footer,
+            {"id": "picture.large", "kind": "image", "area": self.area, "title": self.title, "tiles": tiles, "tile_size": 310, "tools": True, "colours": "signed", "opacity": 0.6} | footer,
             {"id": "picture.said", "kind": "text", "area": self.area, "items": [{"style": "sentence", "text": question_of(methods, large)}, {"style": "caption", "text": "Red raises this class, blue lowers it; each map is scaled to its own maximum."}]},
             self._tiles(view, methods, found, pixels),
         ]
@@ -60,7 +60,7 @@ class Picture:
             else:
                 tile["caption"] = "computing…"
             tiles.append(tile)
-        return {"id": "picture.methods", "kind": "image", "area": self.area, "title": "Methods side by side", "tiles": tiles, "tile_size": 150, "click": True}
+        return {"id": "picture.methods", "kind": "image", "area": self.area, "title": "Methods side by side", "tiles": tiles, "tile_size": 150, "click": True, "tools": False}
 
     def apply(self, event: Event, view: View) -> Selection:
         if event["type"] == "tile" and event["id"] != "plain":

@@ -49,7 +49,7 @@ def calibration(view: View) -> str:
     known = rows[view.truth[rows] >= 0]
     had = (view.truth[known] == view.output).astype(np.int64)
     low, high = max(view.score - BAND, 0.0), min(view.score + BAND, 1.0)
-    count, positives = ex.calibration_near(view.scores[known], had, view.score, BAND)
+    count, positives = ex.calibration_near(view.scores[known], had, view.score, 2 * BAND)
     kind = view.workspace.about.subjects if view.workspace.unknown_roles else f"test {view.workspace.about.subjects}"
     return words.calibration_sentence(count, positives, low, high, subjects=kind, class_name=view.class_name)
 

@@ -36,7 +36,7 @@ class Reasons:
         ways = [{"value": value, "label": label} for value, label in _WAYS.items()]
         way = {"id": "way", "kind": "segmented", "label": "Show as", "value": view.selection.why, "options": ways}
         return [
-            {"id": "why.text", "kind": "text", "area": self.area, "title": self.title, "items": said, "height": 104},
+            {"id": "why.text", "kind": "text", "area": self.area, "title": self.title, "items": said, "height": 96},
             {"id": "why.ways", "kind": "controls", "area": self.area, "controls": [way], "row": True},
             self._picture(view, shap, lime)
             | {"footer": words.footer(shap), "code": words.reproduction_line(shap), "csv": csv_text(shap.to_frame())},

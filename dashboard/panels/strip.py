@@ -53,13 +53,13 @@ def case_line(view: View) -> str:
 
 def _controls(view: View) -> list[Block]:
     controls: list[Block] = [
-        {"id": "previous", "kind": "button", "label": "◀ previous"},
-        {"id": "next", "kind": "button", "label": "next ▶"},
+        {"id": "previous", "kind": "button", "label": "◀"},
+        {"id": "next", "kind": "button", "label": "▶"},
     ]
     if view.wrong is not None:
         controls.append({"id": "wrong", "kind": "button", "label": "random wrong"})
     if view.truth is not None:
-        controls.append({"id": "outcome", "kind": "toggle", "label": "show true outcome", "value": view.selection.outcome})
+        controls.append({"id": "outcome", "kind": "toggle", "label": "true outcome", "value": view.selection.outcome})
     return controls
 
 

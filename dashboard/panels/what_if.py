@@ -25,7 +25,7 @@ class WhatIf:
 
     def blocks(self, view: View) -> list[Block]:
         return [
-            {"id": "whatif.answer", "kind": "text", "area": self.area, "title": self.title, "items": answer(view), "live": True, "height": 92},
+            {"id": "whatif.answer", "kind": "text", "area": self.area, "title": self.title, "items": answer(view), "live": True, "height": 84},
             {"id": "whatif.tools", "kind": "controls", "area": self.area, "row": True, "controls": _tools(view)},
             {
                 "id": "whatif.features",

@@ -12,12 +12,14 @@ import pandas as pd
 from explainers.dataset import Dataset
 from explainers.errors import InvalidSetting, UnreadableFile
 from explainers.loading import columnar, delimited_text, pictures
+from explainers.loading.recognition import is_text_pickle
 from explainers.loading.sources import MAX_DATA_BYTES, File, Source, read, unzip_gzip
 from explainers.schema import Schema
 
 PICTURE_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*")
+PICKLE = b"\x80"
 REFUSALS = {
-    b"\x80": "is a pickle, which runs code when opened. Save the table: frame.to_csv('data.csv', index=False)",
+    PICKLE: "is a pickle, which runs code when opened. Save the table: frame.to_csv('data.csv', index=False)",
     b"FEA1": "is Feather version 1. Save it again: frame.to_feather('data.feather')",
     b"\xd0\xcf\x11\xe0": "is an Excel file. Save the sheet as CSV in UTF-8",
     b"\x89HDF": "is HDF5. Save the table: frame.to_csv('data.csv', index=False)",
@@ -78,6 +80,8 @@ def read_table(file: File) -> pd.DataFrame:
     for signature, sentence in REFUSALS.items():
         if content.startswith(signature):
             raise UnreadableFile(f"{file.name!r} {sentence}.")
+    if content[:1] in b"(c]" and is_text_pickle(content):
+        raise UnreadableFile(f"{file.name!r} {REFUSALS[PICKLE]}.")
     if content.startswith(PICTURE_SIGNATURES) or (content[:4] == b"RIFF" and content[8:12] == b"WEBP"):
         raise UnreadableFile(f"{file.name!r} is a single picture. Open a folder or a zip of pictures.")
     if content.startswith(b"PAR1"):

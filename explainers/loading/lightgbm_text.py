@@ -1,8 +1,13 @@
-"""LightGBM's text format, checked whole first: its own parser aborts the process on many damaged files."""
+"""LightGBM's text format, checked whole first: its own parser aborts the process on many damaged files.
+
+What prediction does not need (the training parameters, the importances) is not passed on: LightGBM's reader of
+parameters ends the process too.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -38,11 +43,26 @@ MOST = 10_000_000
 END_OF_TREES = "end of trees"
 END = "end of parameters"
 CATEGORIES = "pandas_categorical:"
+HEADER = frozenset(
+    "tree average_output version num_class num_tree_per_iteration label_index max_feature_idx objective "
+    "feature_names feature_infos monotone_constraints tree_sizes".split()
+)
+WHOLE_FIELDS = frozenset(
+    "num_leaves num_cat split_feature decision_type left_child right_child leaf_count internal_count cat_boundaries "
+    "cat_threshold is_linear num_features leaf_features".split()
+)
+REAL_FIELDS = frozenset(
+    "split_gain threshold leaf_value leaf_weight internal_value internal_weight leaf_const leaf_coeff shrinkage".split()
+)
+WHOLE = re.compile(r"[-0-9 ]*")
+REAL = re.compile(r"[-+.0-9einfa ]*")  # the alphabet only; each number is then read by itself
+INFO = re.compile(r"none|\[[-+.\deinfa]+:[-+.\deinfa]+\]|-?\d+(:-?\d+)*")
+SETTING = re.compile(r"(sigmoid|num_class|alpha|fair_c|max_delta_step|tweedie_variance_power|lambda):[\d.e+-]+|sqrt")
 
 
 def load(file: File, classes: tuple[Any, ...] | None) -> Model:
     """A booster from text."""
-    check(file.content)
+    text = checked(file.content)
     try:
         import lightgbm
     except ImportError as error:
@@ -50,14 +70,14 @@ def load(file: File, classes: tuple[Any, ...] | None) -> Model:
             'This is a LightGBM model; LightGBM is not installed. Install it: pip install "whyboard[lightgbm]".'
         ) from error
     try:
-        booster = lightgbm.Booster(model_str=file.content.decode())
+        booster = lightgbm.Booster(model_str=text)
     except (lightgbm.basic.LightGBMError, ValueError, TypeError, KeyError) as error:
         raise UnreadableFile(f"LightGBM cannot read this file: {str(error)[:200]}. Save it again.") from error
     return Model.wrap(booster, classes)
 
 
-def check(content: bytes) -> None:
-    """Raise `UnreadableFile` unless the file is complete and every index in it points at something."""
+def checked(content: bytes) -> str:
+    """What LightGBM is given; raises `UnreadableFile` unless the file is complete and every index points at something."""
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -68,21 +88,47 @@ def check(content: bytes) -> None:
     stop = text.find(f"\n{END_OF_TREES}\n")
     if stop < 0:
         damaged(FORM, f"it is cut short: {END_OF_TREES!r} is missing")
-    header = _fields(text[: start if 0 <= start < stop else stop])
+    header = _header(text[: start if 0 <= start < stop else stop])
     features = number(header, "max_feature_idx", FORM, 0, MOST) + 1
     for name in ("feature_names", "feature_infos"):
         if len(header.get(name, "").split(" ")) != features:
             damaged(FORM, f"{name!r} does not fit the {features} features")
-    if header.get("objective", "custom").split(" ")[0] not in OBJECTIVES:
-        damaged(FORM, f"the objective {header['objective'][:40]!r} is unknown")
+    if not all(INFO.fullmatch(info) for info in header["feature_infos"].split(" ")):
+        damaged(FORM, "'feature_infos' holds something else")
     outputs = number(header, "num_tree_per_iteration", FORM, 1, MOST)
-    number(header, "num_class", FORM, 1, MOST)
+    _objective(header.get("objective", "custom"), number(header, "num_class", FORM, 1, MOST), outputs)
     blocks = _blocks(content, header)
     if len(blocks) % outputs:
         damaged(FORM, f"{len(blocks)} trees cannot be divided among {outputs} outputs")
     for position, block in enumerate(blocks):
-        _tree(_fields(block), features, f"tree {position}")
-    _tail(text[stop:])
+        _tree(_tree_fields(block, f"tree {position}"), features, f"tree {position}")
+    objective = header.get("objective", "custom").split(" ")[0]
+    parameters = f"parameters:\n[objective: {objective}]\n[num_class: {header['num_class']}]\n\n{END}\n"
+    return f"{text[:stop]}\n{END_OF_TREES}\n\nfeature_importances:\n\n{parameters}\n{_categories_line(text[stop:])}\n"
+
+
+def _header(text: str) -> dict[str, str]:
+    lines = text.split("\n")
+    strange = [line for line in lines if line.partition("=")[0] not in HEADER and line]
+    if strange:
+        damaged(FORM, f"its head holds {strange[0][:40]!r}")
+    found = _fields(text)
+    if found.get("version") not in ("v2", "v3", "v4"):
+        damaged(FORM, f"its version is {found.get('version', 'missing')[:10]!r}; v2, v3 and v4 are known")
+    number(found, "label_index", FORM, 0, MOST)
+    return found
+
+
+def _objective(stated: str, classes: int, outputs: int) -> None:
+    """The objective's own settings must agree with the head: LightGBM indexes by both."""
+    name, *settings = stated.split(" ")
+    if name not in OBJECTIVES:
+        damaged(FORM, f"the objective {stated[:40]!r} is unknown")
+    if not all(SETTING.fullmatch(setting) for setting in settings):
+        damaged(FORM, f"the objective {stated[:60]!r} has unknown settings")
+    several = name in ("multiclass", "multiclassova")
+    if (several and (f"num_class:{classes}" not in settings or classes != outputs)) or (name == "binary" and outputs != 1):
+        damaged(FORM, f"the objective {stated[:40]!r} does not fit {outputs} outputs")
 
 
 def _fields(block: str) -> dict[str, str]:
@@ -123,6 +169,16 @@ def _blocks(content: bytes, header: dict[str, str]) -> list[str]:
     return blocks
 
 
+def _tree_fields(block: str, what: str) -> dict[str, str]:
+    """Known lines in the alphabet of numbers: LightGBM ends the process at a token it cannot read, Python reads more."""
+    for line in block.split("\n")[1:]:
+        name, _, value = line.partition("=")
+        allowed = WHOLE if name in WHOLE_FIELDS else REAL if name in REAL_FIELDS else None
+        if line and (allowed is None or not allowed.fullmatch(value)):
+            damaged(FORM, f"{what} has a line {line[:40]!r}, which should hold numbers")
+    return _fields(block)
+
+
 def _tree(fields: dict[str, str], features: int, what: str) -> None:
     leaves = number(fields, "num_leaves", FORM, 1, MOST)
     numbers(_tokens(fields, "leaf_value"), FORM, f"{what}, 'leaf_value'", leaves)
@@ -131,6 +187,8 @@ def _tree(fields: dict[str, str], features: int, what: str) -> None:
     for name, size in (
         ("split_gain", leaves - 1),
         ("internal_value", leaves - 1),
+        ("internal_weight", leaves - 1),
+        ("internal_count", leaves - 1),
         ("leaf_weight", leaves),
         ("leaf_count", leaves),
     ):
@@ -187,21 +245,19 @@ def _tokens(fields: dict[str, str], name: str) -> list[float] | None:
     if name not in fields:
         return None
     try:
-        if "_" in fields[name]:  # 1_000 is a number to Python only
-            raise ValueError(name)
         return [float(token) for token in fields[name].split()]
     except ValueError:
         damaged(FORM, f"{name!r} should hold numbers")
 
 
-def _tail(text: str) -> None:
-    """After the trees: importances, parameters, and the categories that pandas had."""
+def _categories_line(text: str) -> str:
+    """After the trees come importances, parameters, and the categories that pandas had: only these matter."""
     end = text.find(f"\n{END}\n")
     if end < 0:
         damaged(FORM, f"it is cut short: {END!r} is missing")
     rest = text[end + len(END) + 2 :].strip()
     if not rest:
-        return
+        return f"{CATEGORIES}null"
     try:
         if not rest.startswith(CATEGORIES):
             raise ValueError(rest[:40])
@@ -212,3 +268,4 @@ def _tail(text: str) -> None:
         isinstance(stored, list) and all(isinstance(group, list) for group in stored)
     ):
         damaged(FORM, "the categories at its end are of the wrong kind")
+    return f"{CATEGORIES}{json.dumps(stored)}"

@@ -112,10 +112,10 @@ def _is_onnx(content: bytes) -> bool:
 def _is_pickle(content: bytes) -> bool:
     if content[:1] == b"\x80" and content[1:2] in (b"\2", b"\3", b"\4", b"\5"):
         return True
-    return content[:1] in b"(c]}FIKMNSUVX" and _is_text_pickle(content)
+    return content[:1] in b"(c]}FIKMNSUVX" and is_text_pickle(content)
 
 
-def _is_text_pickle(content: bytes) -> bool:
+def is_text_pickle(content: bytes) -> bool:
     """Pickle protocols 0 and 1 have no signature: read the instructions, without carrying any out."""
     try:
         last = [code.name for code, _, _ in pickletools.genops(io.BytesIO(content[: 1 << 20]))]
@@ -133,7 +133,7 @@ SIGNATURES: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
     ("torch", lambda c: c.startswith(TORCH_LEGACY)),
     ("pickle", lambda c: c[:1] == b"\x80" and _is_pickle(c)),
     ("HDF5", lambda c: c.startswith(b"\x89HDF\r\n")),
-    ("packed", lambda c: c.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"]\0\0\x80\0", b"\x04\x22\x4d\x18", b"\x28\xb5\x2f\xfd", b"ZF")) or (c[:1] == b"\x78" and c[1:2] in (b"\x01", b"\x5e", b"\x9c", b"\xda"))),
+    ("packed", lambda c: c.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"]\0\0", b"\x04\x22\x4d\x18", b"\x28\xb5\x2f\xfd", b"ZF")) or (c[:1] == b"\x78" and c[1:2] in (b"\x01", b"\x5e", b"\x9c", b"\xda"))),
     ("data", lambda c: c.startswith((b"PAR1", b"ARROW1", b"FEA1", b"\x93NUMPY", b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"BM", b"II*\0", b"MM\0*"))),
     ("XGBoost binary", lambda c: c.startswith((b"binf", b"bs64"))),
     ("html", _is_html),

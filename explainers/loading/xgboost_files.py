@@ -32,10 +32,10 @@ def load(file: File, classes: tuple[Any, ...] | None, ubj: bool) -> Model:
     booster = xgboost.Booster()
     try:
         booster.load_model(bytearray(file.content))
+        return Model.wrap(booster, classes)
     except (xgboost.core.XGBoostError, ValueError, TypeError, KeyError) as error:
         text = str(error).splitlines()[0][:200]
         raise UnreadableFile(f"XGBoost cannot read this {form} file: {text}. Save it again.") from error
-    return Model.wrap(booster, classes)
 
 
 def _parsed_json(file: File, form: str) -> Any:

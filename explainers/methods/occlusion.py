@@ -3,7 +3,8 @@
     φ_p = mean over the windows w that contain p of  S(x) - S(x with w covered)
 
 Windows start every `stride` pixels, until one reaches the border; a window that sticks out is cut. All channels are covered
-together. Only predictions are needed, so any model of pictures will do; S is what `predict` returns (or the raw score).
+together. Only predictions are needed, so any model of pictures will do; S is what `predict` returns (or the raw score). A pixel
+at the border lies in few windows, so its mean is over few: beside a decisive patch near the border it may come out highest.
 
 Zeiler and Fergus 2014, arXiv 1311.2901. Cost: ``ceil((h - window) / stride) + 1`` squared predictions per case, 225 at the
 default settings for most sizes.

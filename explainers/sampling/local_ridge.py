@@ -37,21 +37,38 @@ def fit(
     r, d = case_bins.shape
     z = np.ones((r, len(bins) + 1, d))
     z[:, 1:] = bins == case_bins[:, None]
-    y = np.concatenate([case_answers[:, None], np.broadcast_to(answers, (r, *answers.shape[1:]))], axis=1)
-    weights = np.exp(-(d - z.sum(axis=2)) / (2 * width**2))[..., None]
-    share = weights / weights.sum(axis=1, keepdims=True)
-    z_mean, y_mean = (share * z).sum(axis=1), (share * y).sum(axis=1)
-    z -= z_mean[:, None]
-    y = y - y_mean[:, None]
-    weighted = np.swapaxes(z * weights, 1, 2)
-    bread = np.linalg.inv(weighted @ z + ALPHA * np.eye(d))
-    coefficients = bread @ (weighted @ y)
-    residual = y - z @ coefficients
-    total = (weights * y**2).sum(axis=1)
-    left = (weights * residual**2).sum(axis=1)
-    r2 = 1 - np.divide(left, total, out=np.ones_like(left), where=total > 0)
-    projected = z @ bread * weights  # what each neighbour's answer adds to the coefficients
     n = z.shape[1]
-    variance = np.swapaxes(projected**2, 1, 2) @ residual**2 * (n / max(1, n - d - 1))
+    y = np.concatenate([case_answers[:, None], answers], axis=1)
+    weights = np.exp(-(d - z @ np.ones(d)) / (2 * width**2))
+    share = (weights / weights.sum(axis=1, keepdims=True))[:, None]
+    z_mean, y_mean = (share @ z)[:, 0], (share @ y)[:, 0]
+    y = y - y_mean[:, None]
+    total = weights.sum(axis=1)[:, None, None]
+    inner = _moments(z, weights) - total * z_mean[:, :, None] * z_mean[:, None]
+    bread = np.linalg.inv(inner + ALPHA * np.eye(d))
+    coefficients = bread @ (np.swapaxes(z, 1, 2) @ (weights[..., None] * y))  # y is centred, so z need not be
     intercept = y_mean - (z_mean[:, None] @ coefficients)[:, 0]
-    return LocalRidge(coefficients, intercept, r2, np.sqrt(variance))
+    residual = y + y_mean[:, None] - intercept[:, None] - z @ coefficients
+    around, left = (weights[:, None] @ y**2)[:, 0], (weights[:, None] @ residual**2)[:, 0]
+    r2 = 1 - np.divide(left, around, out=np.ones_like(left), where=around > 0)
+    errors = [_sandwich(z, z_mean, bread, (weights * residual[..., k]) ** 2) for k in range(y.shape[2])]
+    error = np.sqrt(np.stack(errors, axis=2) * (n / max(1, n - d - 1)))
+    return LocalRidge(coefficients, intercept, r2, error)
+
+
+def _moments(z: Float[np.ndarray, "r n d"], weights: Float[np.ndarray, "r n"]) -> Float[np.ndarray, "r d d"]:
+    return np.asarray(np.swapaxes(z, 1, 2) @ (z * weights[..., None]))
+
+
+def _sandwich(
+    z: Float[np.ndarray, "r n d"],
+    z_mean: Float[np.ndarray, "r d"],
+    bread: Float[np.ndarray, "r d d"],
+    squares: Float[np.ndarray, "r n"],
+) -> Float[np.ndarray, "r d"]:
+    """The diagonal of H^-1 (sum of squares times z~z~') H^-1, with z~ = z - its mean multiplied out."""
+    first = (squares[:, None] @ z)[:, 0]
+    cross = first[:, :, None] * z_mean[:, None]
+    whole = squares.sum(axis=1)[:, None, None] * z_mean[:, :, None] * z_mean[:, None]
+    meat = _moments(z, squares) - cross - np.swapaxes(cross, 1, 2) + whole
+    return np.asarray(np.maximum(np.einsum("rij,rjk,rik->ri", bread, meat, bread), 0))

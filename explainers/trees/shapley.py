@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from explainers.device import chunk_rows, over_chunks, pick
+from explainers.device import over_chunks, pick
 from explainers.errors import UnsupportedModel
-from explainers.explanation import Explanation
 from explainers.progress import Progress
 from explainers.trees.reading import TreeReading
 
@@ -26,47 +25,23 @@ def against_background(
 ) -> tuple[Float[np.ndarray, "m d k"], Float[np.ndarray, "m d k"]]:
     """Values and their spread over reference cases / sqrt(b), for all outputs.
 
-    The values against a background are the mean of those against each of its cases, so every reference case is
-    asked by itself: the same work, and the spread comes with it.
+    Against a background the values are the mean of those against each of its cases. Exchanging a case and its
+    reference case turns the signs of its values, so one walk of all reference cases against the case gives them all.
     """
     m, b = len(cases), len(background)
     cases, background = trees.ranks(cases), trees.ranks(background)
-    # the extension needs no memory to speak of: a portion is measured by the tree nodes it may visit
-    at_once = chunk_rows(trees.nodes, pick("cpu"))
     values = np.empty((m, collect.shape[1], outputs))
     error = np.empty_like(values)
-    for start in range(0, m, at_once):
-        rows = slice(start, min(start + at_once, m))
-        pivot = _values(trees, cases[rows], background[:1], collect, outputs)
 
-        def compute(
-            part: slice, rows: slice = rows, pivot: np.ndarray = pivot
-        ) -> tuple[np.ndarray, np.ndarray]:
-            total, squares = np.zeros_like(pivot), np.zeros_like(pivot)
-            for i in range(part.start, part.stop):
-                beyond = _values(trees, cases[rows], background[i : i + 1], collect, outputs) - pivot
-                total += beyond
-                squares += beyond**2
-            return total, squares
+    def compute(part: slice) -> None:
+        for i in range(part.start, part.stop):
+            each = -_values(trees, background, cases[i : i + 1], collect, outputs)
+            values[i] = each.mean(axis=0)
+            error[i] = each.std(axis=0, ddof=min(1, b - 1)) / np.sqrt(b)
 
-        parts = over_chunks(
-            compute, b, trees.nodes * (rows.stop - rows.start), pick("cpu"), _scaled(progress, rows, m, b)
-        )
-        mean = np.sum([total for total, _ in parts], axis=0) / b
-        squares = np.sum([squares for _, squares in parts], axis=0)
-        values[rows] = pivot + mean
-        error[rows] = np.sqrt(np.maximum(squares / b - mean**2, 0) / max(b - 1, 1))
+    # the extension needs no memory to speak of: a portion is measured by the tree nodes it may visit
+    over_chunks(compute, m, trees.nodes * b, pick("cpu"), progress, seconds=0.3)
     return values, error
-
-
-def _scaled(progress: Progress, rows: slice, m: int, b: int) -> Progress:
-    """Progress over reference cases of some rows, in pairs of case and reference case."""
-
-    def tell(done: int, total: int, partial: Explanation | None = None) -> None:
-        del total  # of these rows alone
-        progress(rows.start * b + done * (rows.stop - rows.start), m * b, partial)
-
-    return tell
 
 
 def path_dependent(

@@ -16,7 +16,7 @@ from dashboard.figures.contributions import Part, in_rows_of, parts, pooled
 from dashboard.figures.counterfactual import changes, suggestion_table
 from dashboard.figures.effect import effect
 from dashboard.figures.images import class_bars, layer_png, map_limit, overlay_values, region_share
-from dashboard.figures.importance import group_title, importances, mean_magnitude
+from dashboard.figures.importance import group_title, importances, in_scale
 from dashboard.figures.numbers import Scale, counted, fixed, number, percent, r_squared
 from dashboard.figures.palette import ACCENT, FADED, LOWERS, NEUTRAL, RAISES, by_sign
 from dashboard.figures.performance import calibration, confusion, residuals, roc, score_histogram
@@ -25,6 +25,7 @@ from dashboard.figures.statistics import confusion_counts, nearby, rates_at, rel
 from dashboard.figures.text import label_text, plain_text, safe_text, value_text
 from dashboard.figures.waterfall import waterfall
 from dashboard.linked.payload import validate
+import explainers as ex
 from explainers import Attribution, Counterfactuals, Effect, Feature, Importance, Reference, Schema
 
 HOSTILE = (
@@ -76,7 +77,7 @@ def every_figure(schema: Schema) -> dict[str, object]:
     return {
         "reasons": reasons(some, some, schema, cases[0]),
         "waterfall": waterfall(some, schema, cases[0]),
-        "importances": importances(mean_magnitude(some), mean_magnitude(some), schema),
+        "importances": importances(in_points(some), in_points(some), schema),
         "beeswarm": beeswarm(some, schema, cases, selected=3),
         "effect": effect(moved, schema.names[0], schema, (grid[0], 0.2), cases[:, 0]),
         "calibration": calibration(scores, truth, selected=0.4),
@@ -370,15 +371,19 @@ def importance(names: tuple[str, ...], values: list[float], **more: object) -> I
     return Importance(names=names, values=np.array(values), metric="drop of AUC", **more)
 
 
-def test_mean_magnitude_is_mean_absolute_value_in_points() -> None:
-    found = mean_magnitude(attribution(np.vstack([SPREAD, -3 * SPREAD])))
+def in_points(some: ex.Attribution) -> ex.Importance:
+    return in_scale(ex.mean_absolute(some), some.space)
+
+
+def test_importance_is_drawn_in_points() -> None:
+    found = in_points(attribution(np.vstack([SPREAD, -3 * SPREAD])))
     assert found.values == pytest.approx(200 * np.abs(SPREAD))
     assert found.metric == "mean |SHAP|, percentage points"
     assert found.standard_error == pytest.approx(100 * np.abs(SPREAD))
 
 
 def test_importances_are_ordered_by_the_left_and_aligned_by_name() -> None:
-    left = mean_magnitude(attribution(np.vstack([SPREAD, SPREAD])))
+    left = in_points(attribution(np.vstack([SPREAD, SPREAD])))
     right = importance(("f1", "f2", "f12"), [0.1, 0.05, 0.01], standard_error=np.full(3, 0.02))
     figure = importances(left, right, WIDE, most=3)
     uses, _, needs, _ = figure.data

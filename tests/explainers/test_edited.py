@@ -9,7 +9,7 @@ import pytest
 import explainers as ex
 
 
-@pytest.fixture()
+@pytest.fixture
 def asked(monkeypatch):
     """Rows per call, of a model that takes a stated time per row on a clock of its own."""
     calls = []

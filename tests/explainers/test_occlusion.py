@@ -156,7 +156,7 @@ def test_two_classes_lose_opposite_amounts():
 
 def test_the_planted_patch_is_found():
     model, data, inside = planted_patches()
-    values = ex.explain(model, data, ex.Occlusion(window=4, stride=1, space="raw"), target="patch").values
+    values = ex.explain(model, data, ex.Occlusion(window=2, stride=1, space="raw"), target="patch").values
     assert share_inside(values, inside) >= 0.95
 
 

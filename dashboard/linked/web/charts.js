@@ -125,7 +125,7 @@ export function themed(given, { width, height, id }, theme) {
     paper_bgcolor: CLEAR,
     plot_bgcolor: CLEAR,
     uirevision: id,
-    margin: { l: 8, r: 8, t: 8, b: 8 },
+    margin: { l: 8, r: 18, t: 8, b: 8 },
     ...given,
     autosize: false,
     width,

@@ -50,6 +50,7 @@ export function keyed(parent, items, keyOf, create, still = false) {
     const key = keyOf(item, index);
     const part = before.get(key) ?? create(item, index);
     after.set(key, part);
+    if (!before.has(key)) parent.append(part.node); // on the page before it is filled, so that it can be measured
     part.update?.(item, index);
   }
   for (const [key, part] of before) {

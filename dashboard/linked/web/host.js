@@ -15,16 +15,16 @@ const WIDTHS = [["wide", 1200], ["medium", 1000], ["narrow", 0]];
 const hosts = new WeakMap(); // Streamlit's element -> Host
 
 /** Called for every payload; returns what undoes the host when it leaves the page. */
-export async function mount({ payload, base, parent, send }) {
+export async function mount({ payload, call, base, parent, send }) {
   await style(base + payload.assets.style);
+  if (parent.whyboardCall !== call) return () => {}; // a newer payload overtook this one while it waited
   let host = hosts.get(parent);
   if (!host) hosts.set(parent, (host = new Host(parent, loadPlotly(base + payload.assets.plotly))));
   host.channel.send = send;
   host.show(payload);
-  const call = (host.call += 1);
   return () => {
     // Streamlit also undoes a call that a newer payload overtook; only the last one speaks for the host.
-    if (host.call !== call) return;
+    if (parent.whyboardCall !== call) return;
     hosts.delete(parent);
     host.close();
   };
@@ -32,7 +32,6 @@ export async function mount({ payload, base, parent, send }) {
 
 class Host {
   constructor(parent, plotly) {
-    this.call = 0;
     this.plotly = plotly;
     this.channel = new Channel();
     this.root = element("div", "wb-linked", parent);

@@ -30,7 +30,7 @@ export function list(body, { emit, awaits }) {
       setAttribute(node, "tabindex", mine ? "0" : "-1");
       if (!mine) continue;
       if (body.contains(document.activeElement)) node.focus({ preventScroll: true });
-      reveal(node);
+      requestAnimationFrame(() => reveal(node)); // the first payload comes before the list is on the page
     }
   }
 

@@ -315,6 +315,15 @@ def test_clicks_reach_the_server_with_what_was_clicked(page: Any, app: tuple[str
     ]
 
 
+def test_the_chosen_entry_of_a_list_is_in_sight(page: Any) -> None:
+    inside = """node => {
+        const [entry, list] = [node, node.parentNode].map((one) => one.getBoundingClientRect());
+        return entry.top >= list.top - 1 && entry.bottom <= list.bottom + 1;
+    }"""
+    assert page.get_by_role("option", name="case 2").evaluate(inside)
+    assert not page.get_by_role("option", name="case 8").evaluate(inside)
+
+
 def test_the_numbers_are_saved_without_the_server(page: Any, app: tuple[str, Path]) -> None:
     with page.expect_download() as download:
         page.get_by_role("button", name="CSV").click()

@@ -30,4 +30,8 @@ START = st.Page(start.draw, title="Start", icon=":material/home:", url_path="sta
 OVERVIEW = st.Page(overview, title="Overview", icon=":material/bar_chart:", url_path="overview")
 CASE = st.Page(case, title="Case", icon=":material/person_search:", url_path="case", default=session.current() is not None)
 
-st.navigation([START] if session.current() is None else [CASE, OVERVIEW, START], position="top").run()
+shown = st.navigation([START] if session.current() is None else [CASE, OVERVIEW, START], position="top")
+if st.session_state.pop("opened", False) and shown.url_path == START.url_path != "":
+    # Opened on the start page while another workspace was open: that page does not leave by itself.
+    st.switch_page(CASE, query_params=dict(st.query_params))
+shown.run()

@@ -20,4 +20,7 @@ def csv_text(frame: pd.DataFrame) -> str:
 
 
 def _inert(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    if not isinstance(value, str):
+        return value
+    inert = f"'{value}" if value.startswith(_FORMULA) else value
+    return inert.replace("\r\n", "\n").replace("\r", "\n")  # a bare \r is not quoted, and starts a row in a spreadsheet

@@ -18,7 +18,7 @@ def changes(view: View, name: str, code: float) -> list[tuple[str, float]]:
         edits |= _companions(view, name, code)
     for rule in view.schema.relations:
         if rule.kind == "at_most":
-            _keep_order(view, rule, edits)
+            _keep_order(view, rule, edits, name)
     return list(edits.items())
 
 
@@ -35,11 +35,15 @@ def _companions(view: View, name: str, code: float) -> dict[str, float]:
     """Each companion moves by its slope on the moved feature, within what the data hold."""
     moved = view.schema.position(name)
     step = code - view.case.matrix[0, moved]
+    if np.isnan(step):
+        return {}  # from missing to a value is no step that others could follow
     bounds = view.plausibility
     found = {}
     for other in companions(view, name):
         j = view.schema.position(other)
         value = view.case.matrix[0, j] + step * _slope(view.data.matrix, moved, j)
+        if np.isnan(value):
+            continue  # what is missing stays missing
         value = float(np.clip(value, bounds.low[j], bounds.high[j]))
         found[other] = round(value, int(bounds.decimals[j]))
     return found
@@ -53,12 +57,12 @@ def _slope(matrix: np.ndarray, moved: int, other: int) -> float:
     return float(x @ (both[:, 1] - both[:, 1].mean()) / max(float(x @ x), 1e-12))
 
 
-def _keep_order(view: View, rule: ex.Relation, edits: dict[str, float]) -> None:
-    """``feature <= other``: the one that was not moved gives way."""
+def _keep_order(view: View, rule: ex.Relation, edits: dict[str, float], moved: str) -> None:
+    """``feature <= other``: the one that was not moved gives way, never the one moved by hand."""
     codes = dict(zip(view.schema.names, view.case.matrix[0], strict=True)) | edits
     if not codes[rule.feature] > codes[rule.other]:
         return
-    if rule.feature in edits:
+    if rule.feature in edits and rule.other != moved:
         edits[rule.other] = codes[rule.feature]
     else:
         edits[rule.feature] = codes[rule.other]

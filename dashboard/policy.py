@@ -11,8 +11,8 @@ import explainers as ex
 #: Reference cases that every attribution on a page is compared with.
 BACKGROUND = 100
 
-#: Coalitions for one case while a slider moves: exact up to nine features, sampled with error bars beyond.
-LIVE_BUDGET = 512
+#: Coalitions for one case while a slider moves: exact up to eight features, sampled with error bars beyond.
+LIVE_BUDGET = 256
 
 #: Cases in a global picture: first a few for a quick answer, then enough for one that holds.
 FIRST_CASES = 40

@@ -49,5 +49,6 @@ def _card(name: str) -> None:
 def _open(name: str) -> None:
     try:
         session.open_prepared(name)
+        st.session_state["opened"] = True
     except ex.ExplainerError as error:
         st.session_state["notice"] = str(error)

@@ -114,6 +114,7 @@ def _preview(model: ex.Model | None, data: ex.Dataset, data_name: str, model_nam
 
 def _open(workspace: OpenWorkspace) -> None:
     session.open_private(workspace)
+    st.session_state["opened"] = True
 
 
 def _class_names(model: ex.Model | None) -> tuple[str, ...]:

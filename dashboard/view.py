@@ -103,7 +103,11 @@ class View:
     @cached_property
     def truth(self) -> np.ndarray | None:
         """The truth in the model's terms, ``(n,)``, or ``None``."""
-        return None if self.data.y is None else self.model.truth(self.data.y)
+        y = self.data.y
+        if y is None:
+            return None
+        found: np.ndarray = self.compute.kept(("truth", self.model.digest, self.data.digest), lambda: self.model.truth(y))
+        return found
 
     @cached_property
     def wrong(self) -> np.ndarray | None:
@@ -137,6 +141,8 @@ class View:
         """The prediction for the case as edited."""
         if not self.edited:
             return float(self.scores[self.selection.row])
+        if self.data.modality == "table" and self.reasons.space == self.model.space:
+            return float(self.reasons.output[0])  # the same answer, asked already
         return float(self.compute.predict(self.model, self.case)[0, self.output])
 
     @cached_property

@@ -17,7 +17,7 @@ from explainers.errors import (
 from explainers.explainer import Explainer, Problem, why_not
 from explainers.explaining import Request, applicable, explain
 from explainers.explanation import Attribution, Counterfactuals, Effect, Explanation, Importance, Reference
-from explainers.loading import align, guess_role, guess_target, load_dataset, load_model
+from explainers.loading import align, guess_role, guess_target, load_dataset, load_frame, load_model
 from explainers.methods.counterfactual import Counterfactual
 from explainers.methods.grad_cam import GradCam
 from explainers.methods.integrated_gradients import IntegratedGradients
@@ -90,6 +90,7 @@ __all__ = [
     "guess_role",
     "guess_target",
     "load_dataset",
+    "load_frame",
     "load_model",
     "mean_absolute",
     "performance",

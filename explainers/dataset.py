@@ -141,7 +141,9 @@ class Dataset:
     def matrix(self) -> Float[np.ndarray, "n d"]:
         """Codes of a table, float64; see `explainers.schema`."""
         if self.modality != "table":
-            raise InvalidSetting(f"Only tables have a matrix of codes; these data are of modality {self.modality!r}.")
+            raise InvalidSetting(
+                f"Only tables have a matrix of codes; these data are of modality {self.modality!r}."
+            )
         return self.schema.encode(self.X)
 
     @cached_property
@@ -202,22 +204,43 @@ def _truth(column: pd.Series) -> np.ndarray:
     if column.isna().all():
         raise SchemaMismatch(f"The target {column.name!r} has no value in any row.")
     if pd.api.types.is_numeric_dtype(column.dtype) and isinstance(column.dtype, np.dtype):
-        return column.to_numpy()
-    return column.astype(object).to_numpy()
+        return np.asarray(column.to_numpy())
+    return np.asarray(column.astype(object).to_numpy(), dtype=object)
+
+
+_ROLE_WORDS = {
+    "training": "train",
+    "testing": "test",
+    "valid": "test",
+    "validation": "test",
+    "holdout": "test",
+    "none": "unknown",
+    "nan": "unknown",
+    "": "unknown",
+}
 
 
 def _roles(column: pd.Series) -> np.ndarray:
-    text = column.astype(str).str.strip().str.lower().replace({"training": "train", "testing": "test", "valid": "test", "validation": "test", "holdout": "test", "nan": "unknown", "none": "unknown", "": "unknown"})
+    text = (
+        column.astype(object)
+        .where(column.notna(), "unknown")
+        .astype(str)
+        .str.strip()
+        .str.lower()
+        .replace(_ROLE_WORDS)
+    )
     unknown = sorted(set(text) - set(ROLES))
     if unknown:
         raise SchemaMismatch(f"Row roles are {', '.join(ROLES)}; found {_listed(unknown)}.")
-    return text.to_numpy(dtype="<U9")
+    return np.asarray(text.to_numpy(), dtype="<U9")
 
 
 def _refuse_infinite(codes: Float[np.ndarray, "n d"], schema: Schema) -> None:
     infinite = [schema.names[i] for i in np.flatnonzero(np.isinf(codes).any(axis=0))]
     if infinite:
-        raise SchemaMismatch(f"Infinite values in {_listed(infinite)}. Replace them, or leave them empty (missing).")
+        raise SchemaMismatch(
+            f"Infinite values in {_listed(infinite)}. Replace them, or leave them empty (missing)."
+        )
 
 
 def _channels_first(array: np.ndarray) -> np.ndarray:

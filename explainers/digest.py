@@ -29,7 +29,9 @@ def _bytes(part: Any) -> bytes:
     if isinstance(part, bytes):
         return part
     if isinstance(part, pd.DataFrame):
-        return digest_of(*map(str, part.columns), *(_column(part.iloc[:, i]) for i in range(part.shape[1]))).encode()
+        return digest_of(
+            *map(str, part.columns), *(_column(part.iloc[:, i]) for i in range(part.shape[1]))
+        ).encode()
     if isinstance(part, np.ndarray):
         if part.dtype == object:
             return "\x1f".join(map(repr, part.tolist())).encode("utf-8", "surrogatepass")
@@ -39,5 +41,5 @@ def _bytes(part: Any) -> bytes:
 
 def _column(column: pd.Series) -> np.ndarray:
     if pd.api.types.is_numeric_dtype(column.dtype) and isinstance(column.dtype, np.dtype):
-        return column.to_numpy()
-    return column.astype(object).to_numpy()
+        return np.asarray(column.to_numpy())
+    return np.asarray(column.astype(object).to_numpy(), dtype=object)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,9 @@ def explain(
         ExplainerError: a row, target, setting or background that does not fit, or a model that fails.
     """
     if not isinstance(model, Model):
-        raise InvalidSetting(f"The model must be wrapped first: Model.wrap(model); got {type(model).__name__}.")
+        raise InvalidSetting(
+            f"The model must be wrapped first: Model.wrap(model); got {type(model).__name__}."
+        )
     if not isinstance(data, Dataset):
         raise InvalidSetting(f"The data must be a Dataset: Dataset.from_frame(…); got {type(data).__name__}.")
     if isinstance(explainer, type):
@@ -148,41 +151,48 @@ def _known_target(model: Model, target: Any) -> None:
 class _Provenance(Mapping[str, Any]):
     """Where a result comes from; digests are computed when first read, so that `explain` stays fast."""
 
-    def __init__(self, model: Model, data: Dataset, explainer: Explainer, rows: Rows, target: Any, background: Dataset | None) -> None:
+    KEYS = ("explainer", "target", "time", "versions", "model", "data", "rows", "background")
+
+    def __init__(
+        self,
+        model: Model,
+        data: Dataset,
+        explainer: Explainer,
+        rows: Rows,
+        target: Any,
+        background: Dataset | None,
+    ) -> None:
         self._call = (model, data, explainer, rows, target, background)
         self._time = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        self._facts: dict[str, Any] | None = None
 
-    def _read(self) -> dict[str, Any]:
-        if self._facts is None:
-            request = Request.of(*self._call)
-            self._facts = {
-                "explainer": repr(request.explainer),
-                "model": request.model,
-                "data": request.data,
-                "rows": list(request.rows) if isinstance(request.rows, tuple) else request.rows,
-                "target": request.target,
-                "background": request.background,
-                "versions": versions(),
-                "time": self._time,
-            }
-        return self._facts
+    @cached_property
+    def _request(self) -> Request:
+        return Request.of(*self._call)
 
     def __getitem__(self, key: str) -> Any:
-        return self._read()[key]
+        if key not in self.KEYS:
+            raise KeyError(key)
+        if key == "explainer":
+            return repr(self._call[2])
+        if key == "target":
+            return self._call[4]
+        if key == "time":
+            return self._time
+        if key == "versions":
+            return versions()
+        value = getattr(self._request, key)
+        return list(value) if isinstance(value, tuple) else value
 
-    def __iter__(self) -> Any:
-        return iter(self._read())
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.KEYS)
 
     def __len__(self) -> int:
-        return len(self._read())
+        return len(self.KEYS)
 
     def __repr__(self) -> str:
-        return repr(self._read())
+        return repr(dict(self))
 
 
 def applicable(model: Model, data: Dataset) -> list[tuple[type[Explainer], str | None]]:
     """Every registered explainer with ``None``, or with the reason why it does not apply here."""
     return [(kind, why_not(kind, model, data)) for kind in EXPLAINERS]
-
-

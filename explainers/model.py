@@ -20,6 +20,7 @@ from explainers.digest import random_digest
 from explainers.errors import ExplainerError, InvalidSetting, ModelFailure, SchemaMismatch
 from explainers.explanation import Space
 from explainers.schema import _listed
+from explainers.staged import Staged
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +46,7 @@ class Model:
         raw_predictor: raw scores ``(n,)`` or ``(n, k)``, where the model has them.
         module: the torch module, for gradients and layers.
         estimator: the library's own object, for methods that read its structure.
+        staged: the same predictions in two stages, where its columns are prepared one by one.
         notes: what loading found worth saying.
         inputs: how many columns it takes, or the shape of one case (``None`` where a side is open), where it knows.
     """
@@ -59,6 +61,7 @@ class Model:
     raw_predictor: Predict | None = None
     module: torch.nn.Module | None = None
     estimator: Any = None
+    staged: Staged | None = None
     notes: tuple[str, ...] = ()
     digest: str = dataclasses.field(default_factory=random_digest)
     inputs: int | tuple[int | None, ...] | None = None
@@ -85,7 +88,9 @@ class Model:
         if self.task != "classification":
             raise InvalidSetting(f"This is a regression; it has no classes to rename to {_listed(classes)}.")
         if self.classes and len(classes) != len(self.classes):
-            raise InvalidSetting(f"The model has {len(self.classes)} classes; got {len(classes)} names: {_listed(classes)}.")
+            raise InvalidSetting(
+                f"The model has {len(self.classes)} classes; got {len(classes)} names: {_listed(classes)}."
+            )
         return dataclasses.replace(self, classes=tuple(classes), labels=self.labels or self.classes)
 
     @cached_property
@@ -115,12 +120,20 @@ class Model:
         if self.space == "raw":
             return self.predict(X)
         if self.raw_predictor is None:
-            raise InvalidSetting(f"This model ({self.family}) has no raw score; ask for the space 'probability'.")
+            raise InvalidSetting(
+                f"This model ({self.family}) has no raw score; ask for the space 'probability'."
+            )
         return self._ask(self.raw_predictor, X, complement=False)
 
     def scores(self, X: Any, space: str) -> Float[np.ndarray, "n k"]:
         """Predictions in the space asked for: ``"raw"``, or what `predict` returns."""
         return self.raw(X) if space == "raw" else self.predict(X)
+
+    def finish(self, prepared: Float[np.ndarray, "n p"], space: str) -> Float[np.ndarray, "n k"]:
+        """The scores of rows that `staged.prepare` made, or of mixtures of them."""
+        if self.staged is None:
+            raise InvalidSetting(f"This model ({self.family}) does not predict in stages.")
+        return self._ask(self.staged.finish[space], prepared, complement=space != "raw")
 
     def _ask(self, predictor: Predict, X: Any, complement: bool) -> Float[np.ndarray, "n k"]:
         count = len(X)
@@ -135,15 +148,21 @@ class Model:
         if values.ndim == 1 and len(values) == count:
             values = values[:, None]
         if values.ndim != 2 or len(values) != count:
-            raise ModelFailure(f"The model answered shape {values.shape} for {count} cases; expected ({count},) or ({count}, k).")
+            raise ModelFailure(
+                f"The model answered shape {values.shape} for {count} cases; expected ({count},) or ({count}, k)."
+            )
         if not np.isfinite(values).all():
             bad = int((~np.isfinite(values)).any(axis=1).sum())
-            raise ModelFailure(f"The model answered NaN or infinity for {bad} of {count} cases. Check missing values in the data.")
+            raise ModelFailure(
+                f"The model answered NaN or infinity for {bad} of {count} cases. Check missing values in the data."
+            )
         if len(self.classes) == 2 and values.shape[1] == 1:
             other = 1.0 - values if complement and self.space == "probability" else -values
             values = np.hstack([other, values])
         if self.classes and values.shape[1] != len(self.classes):
-            raise ModelFailure(f"The model has {len(self.classes)} classes but answered {values.shape[1]} outputs.")
+            raise ModelFailure(
+                f"The model has {len(self.classes)} classes but answered {values.shape[1]} outputs."
+            )
         return values
 
     def output_of(self, target: Any, outputs: int) -> int:
@@ -153,7 +172,9 @@ class Model:
                 for position, name in enumerate(names):
                     if _same(name, target):
                         return position
-            raise InvalidSetting(f"There is no class {target!r}; the classes are {', '.join(map(repr, self.classes))}.")
+            raise InvalidSetting(
+                f"There is no class {target!r}; the classes are {', '.join(map(repr, self.classes))}."
+            )
         if isinstance(target, (int, np.integer)) and not isinstance(target, bool) and 0 <= target < outputs:
             return int(target)
         raise InvalidSetting(f"There is no output {target!r}; outputs are 0..{outputs - 1}.")
@@ -170,9 +191,13 @@ class Model:
             lookup = {_key(name): position for position, name in enumerate(names)}
             found = column.map(lambda v, lookup=lookup: lookup.get(_key(v), -1))
             if ((found >= 0) | column.isna()).all() and len(names):
-                return found.to_numpy(dtype=np.int64)
-        strange = sorted({repr(v) for v in column.dropna().unique() if _key(v) not in {_key(c) for c in self.classes}})[:5]
-        raise SchemaMismatch(f"The target column holds {', '.join(strange)}; the model's classes are {', '.join(map(repr, self.classes))}.")
+                return np.asarray(found.to_numpy(dtype=np.int64))
+        strange = sorted(
+            {repr(v) for v in column.dropna().unique() if _key(v) not in {_key(c) for c in self.classes}}
+        )[:5]
+        raise SchemaMismatch(
+            f"The target column holds {', '.join(strange)}; the model's classes are {', '.join(map(repr, self.classes))}."
+        )
 
     def mismatch(self, data: Dataset) -> str | None:
         """Why model and data do not fit, in one sentence that names the columns; ``None`` where they do."""
@@ -228,7 +253,9 @@ def stored_name(name: str) -> str:
 
 
 def _fits(wanted: tuple[int | None, ...], shape: tuple[int, ...]) -> bool:
-    return len(wanted) == len(shape) and all(side in (None, found) for side, found in zip(wanted, shape, strict=True))
+    return len(wanted) == len(shape) and all(
+        side in (None, found) for side, found in zip(wanted, shape, strict=True)
+    )
 
 
 def _sides(shape: tuple[int | None, ...]) -> str:
@@ -248,9 +275,15 @@ def _same(a: Any, b: Any) -> bool:
 
 def _numeric(answer: Any) -> bool:
     kind = getattr(getattr(answer, "dtype", None), "kind", None)
-    return kind in "biuf" if kind is not None else not isinstance(answer, (str, bytes, dict)) and answer is not None
+    return (
+        kind in "biuf"
+        if kind is not None
+        else not isinstance(answer, (str, bytes, dict)) and answer is not None
+    )
 
 
 def _not_numbers(answer: Any) -> np.ndarray:
     kind = getattr(answer, "dtype", type(answer).__name__)
-    raise ModelFailure(f"The model answered {kind}, not numbers. Wrap a function that returns scores or probabilities.")
+    raise ModelFailure(
+        f"The model answered {kind}, not numbers. Wrap a function that returns scores or probabilities."
+    )

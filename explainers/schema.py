@@ -82,13 +82,13 @@ class Feature:
             found = ", ".join(sorted({repr(v) for v in values[unknown].unique()[:5]}))
             known = ", ".join(map(repr, self.categories[:8])) + (" …" if len(self.categories) > 8 else "")
             raise SchemaMismatch(f"{self.name!r} has unknown categories: {found}. Known are {known}.")
-        return codes
+        return np.asarray(codes)
 
     def _numbers(self, column: pd.Series) -> Float[np.ndarray, " n"]:
         if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iuf":
-            return column.to_numpy(dtype=np.float64)
+            return np.asarray(column.to_numpy(dtype=np.float64))
         try:
-            return pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
+            return np.asarray(pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan))
         except (ValueError, TypeError) as error:
             raise SchemaMismatch(
                 f"{self.name!r} should hold numbers, but some values are not: {error}. "
@@ -102,7 +102,9 @@ class Feature:
         absent = np.isnan(codes)
         index = np.where(absent, -1, codes).astype(np.int64)
         if self.dtype == "category":
-            return pd.Series(pd.Categorical.from_codes(index, categories=list(self.categories)), name=self.name)
+            return pd.Series(
+                pd.Categorical.from_codes(index, categories=list(self.categories)), name=self.name
+            )
         if not self.categories:
             return pd.Series(np.full(len(codes), None, dtype=object), name=self.name)
         values = pd.Series(list(self.categories), dtype=None if self.dtype == "object" else self.dtype)
@@ -159,7 +161,13 @@ class Schema:
         """Feature names in order; for images the channels."""
         if self.modality == "image":
             channels = self.shape[0] if self.shape else 1
-            return ("grey",) if channels == 1 else ("red", "green", "blue", "alpha")[:channels] if channels <= 4 else tuple(f"channel {i}" for i in range(channels))
+            return (
+                ("grey",)
+                if channels == 1
+                else ("red", "green", "blue", "alpha")[:channels]
+                if channels <= 4
+                else tuple(f"channel {i}" for i in range(channels))
+            )
         return tuple(feature.name for feature in self.features)
 
     @cached_property
@@ -237,17 +245,32 @@ def _infer(name: str, column: pd.Series) -> Feature:
         categories = tuple(_plain(v) for v in column.cat.categories)
         return Feature(name, "category", categories=categories, dtype="category", missing=missing)
     if pd.api.types.is_bool_dtype(column.dtype):
-        return Feature(name, "boolean", categories=(False, True), category_labels=("no", "yes"), dtype="bool", missing=missing)
+        return Feature(
+            name,
+            "boolean",
+            categories=(False, True),
+            category_labels=("no", "yes"),
+            dtype="bool",
+            missing=missing,
+        )
     if pd.api.types.is_complex_dtype(column.dtype):
         raise SchemaMismatch(f"{name!r} holds complex numbers. Split it into two columns or leave it out.")
     if pd.api.types.is_numeric_dtype(column.dtype):
         return _infer_number(name, values.to_numpy(dtype=np.float64), dtype, missing)
     distinct = _distinct(name, values)
     if any(isinstance(value, _TIMES) for value in distinct):
-        raise SchemaMismatch(f"{name!r} holds dates or times. Turn it into a number (days since …) or leave it out.")
+        raise SchemaMismatch(
+            f"{name!r} holds dates or times. Turn it into a number (days since …) or leave it out."
+        )
     if distinct == {False, True}:
         return Feature(name, "boolean", categories=(False, True), dtype="object", missing=missing)
-    return Feature(name, "category", categories=tuple(sorted(distinct, key=lambda v: (str(type(v)), v))), dtype=dtype, missing=missing)
+    return Feature(
+        name,
+        "category",
+        categories=tuple(sorted(distinct, key=lambda v: (str(type(v)), v))),
+        dtype=dtype,
+        missing=missing,
+    )
 
 
 _TIMES = (datetime.date, datetime.time, datetime.timedelta, pd.Period, pd.Interval)
@@ -260,13 +283,19 @@ def _distinct(name: str, values: pd.Series) -> set[Any]:
         return distinct
     except TypeError as error:
         found = type(values.iloc[0]).__name__
-        raise SchemaMismatch(f"{name!r} holds {found} values; a cell is one number or one text. Leave it out or unfold it.") from error
+        raise SchemaMismatch(
+            f"{name!r} holds {found} values; a cell is one number or one text. Leave it out or unfold it."
+        ) from error
     except UnicodeEncodeError as error:
-        raise SchemaMismatch(f"{name!r} holds text with broken characters (lone surrogates). Save it as UTF-8.") from error
+        raise SchemaMismatch(
+            f"{name!r} holds text with broken characters (lone surrogates). Save it as UTF-8."
+        ) from error
 
 
 def _infer_number(name: str, numbers: np.ndarray, dtype: str, missing: bool) -> Feature:
-    whole = bool(len(numbers)) and bool(np.isfinite(numbers).all()) and bool((numbers == np.round(numbers)).all())
+    whole = (
+        bool(len(numbers)) and bool(np.isfinite(numbers).all()) and bool((numbers == np.round(numbers)).all())
+    )
     if whole and 0 <= numbers.min() < numbers.max() <= 1:
         return Feature(name, "boolean", categories=(0, 1), dtype=dtype, missing=missing)
     return Feature(name, "integer" if whole else "number", dtype=dtype, missing=missing)

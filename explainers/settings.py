@@ -35,7 +35,7 @@ class Setting:
     optional: bool
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def settings_of(explainer: type) -> tuple[Setting, ...]:
     """The settings of an explainer class, in the order in which they are declared."""
     hints = typing.get_type_hints(explainer, include_extras=True)
@@ -44,7 +44,7 @@ def settings_of(explainer: type) -> tuple[Setting, ...]:
 
 def validate(explainer: Any) -> None:
     """Raise `InvalidSetting` for a field outside its declared range or choices."""
-    for setting in settings_of(type(explainer)):
+    for setting in settings_of(type(explainer)):  # type: ignore[arg-type]  # a class is hashable; mypy's cache disagrees
         value = getattr(explainer, setting.name)
         if value is None and setting.optional:
             continue

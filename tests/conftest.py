@@ -9,6 +9,6 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import torch  # noqa: E402  # after the number of threads is set
+import torch  # after the number of threads is set
 
 torch.set_num_threads(2)

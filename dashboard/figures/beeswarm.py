@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from dashboard.figures import marks
 from dashboard.figures.frame import axis, figure, left_margin, row_height, rows_axis
 from dashboard.figures.numbers import Scale, counted
 from dashboard.figures.palette import LOW_TO_HIGH, NEUTRAL
@@ -133,7 +134,7 @@ def _texts(schema: Schema, name: str, cases: np.ndarray, keep: np.ndarray) -> li
 
 
 def _dots(columns: dict[str, np.ndarray], where: np.ndarray, texts: list[str], scale: Scale) -> Any:
-    kind = go.Scattergl if len(where) > SVG_AT_MOST else go.Scatter
+    kind = marks.Scattergl if len(where) > SVG_AT_MOST else marks.Scatter
     shade = columns["shade"]
     known = ~np.isnan(shade)
     # One trace: grey comes first on the scale, so that missing values need no trace of their own.
@@ -162,7 +163,7 @@ def _ring(
     columns: dict[str, np.ndarray], where: np.ndarray, texts: list[str], chosen: np.ndarray
 ) -> go.Scatter:
     """The selected case in each row."""
-    return go.Scatter(
+    return marks.Scatter(
         x=columns["x"][chosen], y=columns["y"][chosen], mode="markers", customdata=where[chosen].astype(np.int32),
         marker={"symbol": "circle-open", "size": 12, "color": NEUTRAL, "line": {"width": 2.5}},
         text=[texts[i] for i in chosen], hovertemplate="%{text}<br>selected case<extra></extra>",

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from dashboard.figures import marks
 from dashboard.figures.frame import axis, error_bars, figure
 from dashboard.figures.numbers import Scale
 from dashboard.figures.palette import ACCENT, CURVES, NEUTRAL, OUTSIDE, tinted
@@ -82,17 +83,17 @@ def _lines(
         else np.empty(0, np.int64)
     )
     gaps = np.full((len(at), 1), np.nan)  # all cases are one trace; a gap ends each line
-    thin = go.Scatter(
+    thin = marks.Scatter(
         x=np.hstack([np.tile(grid, (len(at), 1)), gaps]).ravel().astype(np.float32),
         y=np.hstack([curves[at].reshape(len(at), len(grid)), gaps]).ravel().astype(np.float32),
         mode="lines", line={"color": CURVES, "width": 1}, hoverinfo="skip", connectgaps=False,
     )  # fmt: skip
-    band = go.Scatter(
+    band = marks.Scatter(
         x=np.concatenate([grid, grid[::-1]]), y=np.concatenate([mean + error, (mean - error)[::-1]]),
         fill="toself", fillcolor=tinted(ACCENT, 0.25), mode="lines", line={"width": 0}, hoverinfo="skip",
     )  # fmt: skip
     words = [_value(known, code) for code in grid]
-    thick = go.Scatter(
+    thick = marks.Scatter(
         x=grid, y=mean, mode="lines", line={"color": ACCENT, "width": 3}, customdata=grid,
         hoverinfo="text", hovertext=[f"{w}<br>mean {safe_text(scale.level(m / scale.factor))}" for w, m in zip(words, mean, strict=True)],
     )  # fmt: skip
@@ -105,7 +106,7 @@ def _categories(
     known: Feature, grid: np.ndarray, mean: np.ndarray, error: np.ndarray, scale: Scale
 ) -> tuple[list[go.Bar], dict[str, Any]]:
     words = [_value(known, code) for code in grid]
-    bars = go.Bar(
+    bars = marks.Bar(
         x=grid, y=mean, marker={"color": ACCENT, "line": {"width": 0}}, width=0.6, customdata=grid,
         error_y=error_bars(error) if error.any() else None, hoverinfo="text",
         hovertext=[f"{w}<br>mean {safe_text(scale.level(m / scale.factor))}" for w, m in zip(words, mean, strict=True)],
@@ -121,7 +122,7 @@ def _value(known: Feature | None, code: float) -> str:
 
 
 def _dot(code: float, output: float, scale: Scale, known: Feature | None) -> go.Scatter:
-    return go.Scatter(
+    return marks.Scatter(
         x=[float(code)], y=[float(output) * scale.factor], mode="markers", cliponaxis=False,
         marker={"size": 12, "color": ACCENT, "line": {"color": "white", "width": 2}},
         hoverinfo="text", hovertext=[f"selected case: {_value(known, code)}<br>{safe_text(scale.level(output))}"],
@@ -138,7 +139,7 @@ def _density(values: np.ndarray, grid: np.ndarray, known: Feature | None) -> go.
             values, bins=min(40, max(5, len(np.unique(values)))), range=(low, high if high > low else low + 1)
         )
         centres, width = (edges[:-1] + edges[1:]) / 2, 0.9 * float(edges[1] - edges[0])
-    return go.Bar(
+    return marks.Bar(
         x=centres, y=counts, width=width, marker={"color": NEUTRAL, "opacity": 0.6, "line": {"width": 0}}, yaxis="y2",
         hovertemplate="%{y} cases<extra></extra>",
     )  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from dashboard.figures import marks
 from dashboard.figures.palette import ACCENT, ERROR, GRID, ZERO
 from dashboard.figures.text import safe_text
 
@@ -34,7 +35,7 @@ def figure(
         "dragmode": False,
         "bargap": 0.28,
     }
-    return go.Figure(data=list(traces), layout={**settings, **layout})
+    return marks.Figure(data=list(traces), layout={**settings, **layout})
 
 
 def figure_dict(chart: go.Figure) -> dict[str, Any]:
@@ -152,7 +153,7 @@ def end_texts(
 ) -> go.Scatter:
     """Figures beyond the ends of bars and of their error bars, from row `first` down."""
     down = sizes < 0
-    return go.Scatter(
+    return marks.Scatter(
         x=starts + np.where(down, sizes - errors, sizes + errors), y=np.arange(len(sizes)) + first,
         mode="text", text=[f" {text} " for text in texts],
         textposition=["middle left" if left else "middle right" for left in down],
@@ -168,7 +169,7 @@ def rule(x: float, **more: Any) -> dict[str, Any]:
 
 def marked(x: float, y: float, note: str, symbol: str = "circle") -> go.Scatter:
     """One place picked out: the selected case, the threshold in use."""
-    return go.Scatter(
+    return marks.Scatter(
         x=[x], y=[y], mode="markers", cliponaxis=False, hoverinfo="text", hovertext=[note],
         marker={"size": 11, "color": ACCENT, "symbol": symbol, "line": {"color": ERROR, "width": 1.5}},
     )  # fmt: skip

@@ -11,6 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 from PIL import Image
 
+from dashboard.figures import marks
 from dashboard.figures.frame import axis, figure, left_margin, row_height, rows_axis
 from dashboard.figures.numbers import Scale
 from dashboard.figures.palette import ACCENT, NEUTRAL
@@ -89,7 +90,7 @@ def class_bars(
     ]
     low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
     ends = [0.0, 122.0] if space == "probability" else [1.3 * low, 1.3 * high or 1.0]
-    bars = go.Bar(
+    bars = marks.Bar(
         x=values, y=np.arange(len(shown)), orientation="h", customdata=shown, cliponaxis=False,
         marker={"color": [ACCENT if place == target else NEUTRAL for place in shown], "line": {"width": 0}},
         text=[scale.level(float(predictions[place])) for place in shown], textposition="outside", textfont={"size": 12},

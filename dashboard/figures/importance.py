@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from dashboard.figures import marks
 from dashboard.figures.frame import (
     axis,
     end_texts,
@@ -143,7 +144,7 @@ def _bars(
         len(labels) - len(rows)
     )
     colour = ACCENT if x == "x" else NEUTRAL
-    return go.Bar(
+    return marks.Bar(
         x=values, y=np.arange(len(labels)), orientation="h",
         marker={"color": colour, "line": {"color": ACCENT, "width": [2 if mark else 0 for mark in marked]}},
         error_x=error_bars(errors) if errors.any() else None,

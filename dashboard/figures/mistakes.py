@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from dashboard.figures import marks
 from dashboard.figures.frame import axis, figure, marked
 from dashboard.figures.numbers import percent
 from dashboard.figures.palette import ACCENT, NEUTRAL, tinted
@@ -33,13 +34,13 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, classes: Sequence[Any]) 
         [f"{table[i, j]:,} of {totals[i, 0]:,} true “{names[i]}”<br>were called “{names[j]}”" for j in places]
         for i in places
     ]
-    cells = go.Heatmap(
+    cells = marks.Heatmap(
         z=share, x=places, y=places, zmin=0, zmax=1, showscale=False, xgap=2, ygap=2, hoverinfo="text", hovertext=hover,
         colorscale=[[0, tinted(NEUTRAL, 0.08)], [1, tinted(ACCENT, 0.75)]],
         customdata=[[[i, j] for j in places] for i in places],
     )  # fmt: skip
     # Written by a trace of its own: a heatmap's own text takes its colour from the cell, not from the page.
-    words = go.Scatter(
+    words = marks.Scatter(
         x=np.tile(places, len(places)), y=np.repeat(places, len(places)), mode="text", hoverinfo="skip",
         text=[text for line in texts for text in line] if len(places) <= 8 else [f"{n:,}" for n in table.ravel()],
         textfont={"size": 12},
@@ -69,7 +70,7 @@ def residuals(
         else known
     )
     gap = truth - predictions
-    dots = go.Scatter(
+    dots = marks.Scatter(
         x=predictions[at].astype(np.float32), y=gap[at].astype(np.float32), mode="markers", customdata=positions[at].astype(np.int32),
         marker={"size": 5, "color": ACCENT, "opacity": 0.5},
         hovertemplate="case %{customdata}<br>predicted %{x:.4~g}<br>true − predicted %{y:+.3~g}<extra></extra>",

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from dashboard.figures import marks
 from dashboard.figures.frame import axis, error_bars, figure, marked, rule
 from dashboard.figures.mistakes import confusion, residuals
 from dashboard.figures.numbers import Scale, counted, fixed, percent
@@ -36,13 +37,13 @@ def calibration(
         + ("<br>too few cases to judge" if n < FEW else "")
         for n, low, high, share in zip(count, table.low[kept], table.high[kept], observed, strict=True)
     ]
-    points = go.Scatter(
+    points = marks.Scatter(
         x=100 * predicted, y=100 * observed, mode="markers",
         marker={"size": 9, "color": ACCENT, "opacity": [1.0 if n >= FEW else FADED for n in count]}, cliponaxis=False,
         error_y={**error_bars(100 * (table.upper[kept] - observed)), "arrayminus": 100 * (observed - table.lower[kept])},
         hoverinfo="text", hovertext=hover,
     )  # fmt: skip
-    counts = go.Bar(
+    counts = marks.Bar(
         x=50 * (table.low + table.high), y=table.count, width=90 / bins, yaxis="y2", hovertemplate="%{y} cases<extra></extra>",
         marker={"color": NEUTRAL, "opacity": 0.6, "line": {"width": 0}},
     )  # fmt: skip
@@ -58,7 +59,7 @@ def calibration(
 def roc(scores: np.ndarray, truth: np.ndarray, threshold: float | None = None) -> go.Figure:
     """True against false positive rate, with the threshold in use as a dot."""
     false, true, cuts = roc_points(scores, truth)
-    curve = go.Scatter(
+    curve = marks.Scatter(
         x=100 * false, y=100 * true, mode="lines", line={"color": ACCENT, "width": 2.5}, customdata=cuts,
         hovertemplate="finds %{y:.0f} %, false alarms %{x:.0f} %<br>from %{customdata:.3~g} on<extra></extra>",
     )  # fmt: skip
@@ -97,7 +98,7 @@ def score_histogram(
         happened = np.asarray(truth, dtype=bool)
         parts = [(safe_text(names[0], 24), NEUTRAL, ~happened), (safe_text(names[1], 24), ACCENT, happened)]
     traces: list[Any] = [
-        go.Bar(
+        marks.Bar(
             x=(edges[:-1] + edges[1:]) / 2, y=np.histogram(values[part], edges)[0], width=0.92 * float(edges[1] - edges[0]),
             marker={"color": colour, "opacity": 0.75, "line": {"width": 0}}, name=name,
             hovertemplate=f"%{{y}} {name}<extra></extra>",
@@ -117,7 +118,7 @@ def score_histogram(
 
 
 def _diagonal(end: float) -> go.Scatter:
-    return go.Scatter(
+    return marks.Scatter(
         x=[0, end],
         y=[0, end],
         mode="lines",
@@ -127,7 +128,7 @@ def _diagonal(end: float) -> go.Scatter:
 
 
 def _line(x: np.ndarray, y: np.ndarray) -> go.Scatter:
-    return go.Scatter(
+    return marks.Scatter(
         x=x, y=y, mode="lines", line={"color": tinted(ACCENT, 0.6), "width": 1.5}, hoverinfo="skip"
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from dashboard.figures import marks
 from dashboard.figures.contributions import Part, hover_text, in_rows_of, level_of, parts, pooled
 from dashboard.figures.frame import (
     axis,
@@ -57,9 +58,9 @@ def reasons(
     weak = fit is not None and not fit >= WEAK_FIT
     said = f"weak fit (R² {r_squared(fit)})" if weak and fit is not None else "local weight"
     aligned = in_rows_of(rows, _lime_parts(lime, schema, case, place, output))
-    left, layout["xaxis"] = _column(rows, rows, scale, ("SHAP,", scale.axis), domain=(0.0, 0.53))
+    left, layout["xaxis"] = _column(rows, rows, scale, ("SHAP,", scale.axis), domain=[0.0, 0.53])
     right, layout["xaxis2"] = _column(
-        aligned, rows, _LIME, ("LIME,", said), domain=(0.58, 1.0), x="x2", opacity=FADED if weak else 1.0
+        aligned, rows, _LIME, ("LIME,", said), domain=[0.58, 1.0], x="x2", opacity=FADED if weak else 1.0
     )
     return figure([*left, *right], row_height(len(rows)), {"l": left_margin(labels), "b": 54}, **layout)
 
@@ -90,7 +91,7 @@ def _column(
     scale: Scale,
     title: tuple[str, ...],
     *,
-    domain: tuple[float, float] = (0.0, 1.0),
+    domain: Sequence[float] = (0.0, 1.0),
     x: str = "x",
     opacity: float = 1.0,
 ) -> tuple[list[Any], dict[str, Any]]:
@@ -121,7 +122,7 @@ def _bars(
     x: str,
 ) -> go.Bar:
     faded = [opacity if part is None or part.resolved else min(opacity, FADED) for part in column]
-    return go.Bar(
+    return marks.Bar(
         x=values, y=np.arange(len(rows)), orientation="h",
         marker={"color": [by_sign(value) for value in values], "opacity": faded, "line": {"width": 0}},
         error_x=error_bars(errors) if errors.any() else None,

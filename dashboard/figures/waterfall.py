@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from dashboard.figures import marks
 from dashboard.figures.contributions import Part, hover_text, level_of, parts, pooled
 from dashboard.figures.frame import (
     axis,
@@ -79,7 +80,7 @@ def waterfall(
 def _steps(
     steps: Sequence[Part], starts: np.ndarray, sizes: np.ndarray, errors: np.ndarray, scale: Scale
 ) -> go.Bar:
-    return go.Bar(
+    return marks.Bar(
         x=sizes, base=starts.tolist(), y=np.arange(len(steps)) + 1, orientation="h",
         marker={
             "color": [by_sign(size) for size in sizes],
@@ -94,7 +95,7 @@ def _steps(
 
 def _ends(levels: np.ndarray, last: int, texts: Sequence[str]) -> go.Scatter:
     """The prediction and the base value: diamonds, with their figures."""
-    return go.Scatter(
+    return marks.Scatter(
         x=levels, y=[0, last], mode="markers+text", text=[f"  {safe_text(text)} " for text in texts],
         textposition="middle right", textfont={"size": 13}, cliponaxis=False,
         marker={"symbol": "diamond", "size": 11, "color": [ACCENT, NEUTRAL]},

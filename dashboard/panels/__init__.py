@@ -21,7 +21,7 @@ CASE_TABLE = Page(
     "case",
     (Strip(), CaseList(), Prediction(), Reasons(), WhatIf(), Suggestions()),
     {
-        "wide": {"columns": [0.62, 0.9, 0.6, 1.1], "areas": [["strip", "strip", "move", "move"], ["cases", "main", "main", "whatif"]]},
+        "wide": {"columns": [0.62, 0.9, 0.6, 1.1], "areas": [["strip", "strip", "strip", "move"], ["cases", "main", "main", "whatif"]]},
         "medium": {"columns": [1.25, 1], "areas": [["strip", "move"], ["main", "whatif"], ["cases", "cases"]]},
         "narrow": {"columns": [1], "areas": [["strip"], ["move"], ["main"], ["whatif"], ["cases"]]},
     },
@@ -41,7 +41,7 @@ OVERVIEW_TABLE = Page(
     "overview",
     (Strip(), Facts(), GlobalImportance(), FeatureEffect(), Beeswarm()),
     {
-        "wide": {"columns": [1.1, 0.9, 0.6, 1.1], "areas": [["strip", "strip", "move", "move"], ["facts", "main", "main", "side"]]},
+        "wide": {"columns": [1.1, 0.9, 0.6, 1.1], "areas": [["strip", "strip", "strip", "move"], ["facts", "main", "main", "side"]]},
         "medium": {"columns": [1.3, 1], "areas": [["strip", "move"], ["main", "side"], ["facts", "facts"]]},
         "narrow": {"columns": [1], "areas": [["strip"], ["move"], ["facts"], ["main"], ["side"]]},
     },

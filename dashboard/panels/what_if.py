@@ -25,7 +25,7 @@ class WhatIf:
 
     def blocks(self, view: View) -> list[Block]:
         return [
-            {"id": "whatif.answer", "kind": "text", "area": self.area, "title": self.title, "items": answer(view), "live": True, "height": 84},
+            {"id": "whatif.answer", "kind": "text", "area": self.area, "title": self.title, "items": answer(view), "live": True, "height": 76},
             {"id": "whatif.tools", "kind": "controls", "area": self.area, "row": True, "controls": _tools(view)},
             {
                 "id": "whatif.features",
@@ -58,7 +58,7 @@ def answer(view: View) -> list[dict[str, str]]:
     codes = view.case.matrix[0]
     beyond = view.plausibility.outside(codes)
     moved = f"→ {scale.level(view.score)}  ({scale.change(view.score - before)}{_points(scale)})"
-    items = [{"style": "big", "text": moved, "tone": "muted"} if beyond else {"style": "big", "text": moved}]
+    items = [{"style": "lead", "text": moved, "tone": "muted"} if beyond else {"style": "lead", "text": moved}]
     if beyond:
         items.append({"style": "warning", "text": f"Outside the data: {_ranges(view, beyond)}. The model never saw such a {view.workspace.about.subject}; do not rely on this estimate."})
     elif view.plausibility.unlike(codes):

@@ -18,46 +18,33 @@ from explainers.loading.structure import damaged, number, numbers, tree, whole, 
 from explainers.model import Model
 
 FORM = "LightGBM text"
-OBJECTIVES = frozenset(
-    [
-        "regression",
-        "regression_l1",
-        "huber",
-        "fair",
-        "poisson",
-        "quantile",
-        "mape",
-        "gamma",
-        "tweedie",
-        "binary",
-        "multiclass",
-        "multiclassova",
-        "cross_entropy",
-        "cross_entropy_lambda",
-        "lambdarank",
-        "rank_xendcg",
-        "custom",
-    ]
-)
+OBJECTIVES = frozenset({
+    "regression", "regression_l1", "huber", "fair", "poisson", "quantile", "mape", "gamma", "tweedie",
+    "binary", "multiclass", "multiclassova", "cross_entropy", "cross_entropy_lambda", "lambdarank",
+    "rank_xendcg", "custom",
+})  # fmt: skip
 MOST = 10_000_000
 END_OF_TREES = "end of trees"
 END = "end of parameters"
 CATEGORIES = "pandas_categorical:"
-HEADER = frozenset(
-    "tree average_output version num_class num_tree_per_iteration label_index max_feature_idx objective "
-    "feature_names feature_infos monotone_constraints tree_sizes".split()
-)
-WHOLE_FIELDS = frozenset(
-    "num_leaves num_cat split_feature decision_type left_child right_child leaf_count internal_count cat_boundaries "
-    "cat_threshold is_linear num_features leaf_features".split()
-)
-REAL_FIELDS = frozenset(
-    "split_gain threshold leaf_value leaf_weight internal_value internal_weight leaf_const leaf_coeff shrinkage".split()
-)
+HEADER = frozenset({
+    "tree", "average_output", "version", "num_class", "num_tree_per_iteration", "label_index",
+    "max_feature_idx", "objective", "feature_names", "feature_infos", "monotone_constraints", "tree_sizes",
+})  # fmt: skip
+WHOLE_FIELDS = frozenset({
+    "num_leaves", "num_cat", "split_feature", "decision_type", "left_child", "right_child", "leaf_count",
+    "internal_count", "cat_boundaries", "cat_threshold", "is_linear", "num_features", "leaf_features",
+})  # fmt: skip
+REAL_FIELDS = frozenset({
+    "split_gain", "threshold", "leaf_value", "leaf_weight", "internal_value", "internal_weight",
+    "leaf_const", "leaf_coeff", "shrinkage",
+})  # fmt: skip
 WHOLE = re.compile(r"[-0-9 ]*")
 REAL = re.compile(r"[-+.0-9einfa ]*")  # the alphabet only; each number is then read by itself
 INFO = re.compile(r"none|\[[-+.\deinfa]+:[-+.\deinfa]+\]|-?\d+(:-?\d+)*")
-SETTING = re.compile(r"(sigmoid|num_class|alpha|fair_c|max_delta_step|tweedie_variance_power|lambda):[\d.e+-]+|sqrt")
+SETTING = re.compile(
+    r"(sigmoid|num_class|alpha|fair_c|max_delta_step|tweedie_variance_power|lambda):[\d.e+-]+|sqrt"
+)
 
 
 def load(file: File, classes: tuple[Any, ...] | None) -> Model:
@@ -127,7 +114,9 @@ def _objective(stated: str, classes: int, outputs: int) -> None:
     if not all(SETTING.fullmatch(setting) for setting in settings):
         damaged(FORM, f"the objective {stated[:60]!r} has unknown settings")
     several = name in ("multiclass", "multiclassova")
-    if (several and (f"num_class:{classes}" not in settings or classes != outputs)) or (name == "binary" and outputs != 1):
+    if (several and (f"num_class:{classes}" not in settings or classes != outputs)) or (
+        name == "binary" and outputs != 1
+    ):
         damaged(FORM, f"the objective {stated[:40]!r} does not fit {outputs} outputs")
 
 

@@ -169,7 +169,7 @@ def _pixels(image: Image.Image, path: PurePosixPath) -> np.ndarray:
 
 
 def _stacked(pictures: list[Picture]) -> np.ndarray:
-    """One array; grey pictures among coloured ones become coloured."""
+    """One array ``(n, c, h, w)``; grey pictures among coloured ones become coloured."""
     sizes = {picture.pixels.shape[:2]: str(picture.path) for picture in reversed(pictures)}
     if len(sizes) > 1:
         shown = ", ".join(
@@ -184,12 +184,12 @@ def _stacked(pictures: list[Picture]) -> np.ndarray:
         raise SchemaMismatch(
             f"The pictures have different depths: {shown}. Save them all with 8, or all with 16 bits."
         )
-    if len({picture.pixels.ndim for picture in pictures}) == 1:
-        return np.stack([picture.pixels for picture in pictures])
+    if all(picture.pixels.ndim == 2 for picture in pictures):
+        return np.stack([picture.pixels for picture in pictures])[:, None]
     coloured = [
         np.repeat(p.pixels[..., None], 3, axis=2) if p.pixels.ndim == 2 else p.pixels for p in pictures
     ]
-    return np.stack(coloured)
+    return np.moveaxis(np.stack(coloured), 3, 1)
 
 
 def _labels(paths: list[PurePosixPath]) -> tuple[list[str] | None, list[str] | None]:

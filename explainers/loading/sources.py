@@ -50,16 +50,16 @@ def _within(file: File, size: int, limit: int) -> File:
     return file
 
 
-def unzip_gzip(file: File, limit: int = MAX_UNPACKED_BYTES) -> File:
+def unzip_gzip(file: File) -> File:
     """What a gzip file holds; raises `UnreadableFile` where it is damaged or unpacks to more than the limit."""
     reader = zlib.decompressobj(wbits=31)
     try:
-        content = reader.decompress(file.content, limit + 1)
+        content = reader.decompress(file.content, MAX_UNPACKED_BYTES + 1)
     except zlib.error as error:
         raise UnreadableFile(f"{file.name!r} is a damaged gzip file. Save or upload it again.") from error
-    if len(content) > limit:
+    if len(content) > MAX_UNPACKED_BYTES:
         raise UnreadableFile(
-            f"{file.name!r} unpacks to more than {limit:,} bytes, the limit. Use a smaller part of it."
+            f"{file.name!r} unpacks to more than {MAX_UNPACKED_BYTES:,} bytes, the limit. Use a smaller part of it."
         )
     if not reader.eof:
         raise UnreadableFile(f"{file.name!r} is a gzip file that was cut short. Save or upload it again.")

@@ -121,7 +121,7 @@ def _fill(module: nn.Sequential, plan: Architecture, tensors: dict[str, Tensor])
         wanted[f"{renamed[position]}.{rest}" if renamed[position] else rest] = (name, tensor.shape)
     counters = {name for name in wanted if name.endswith("num_batches_tracked")}
     missing = [name for name in wanted if name not in tensors and name not in counters]
-    unexpected = [name for name in tensors if name not in wanted]
+    unexpected = sorted(name for name in tensors if name not in wanted)
     if missing or unexpected:
         raise UnsupportedModel(
             "The weights do not belong to the declared architecture. "

@@ -54,15 +54,10 @@ class KernelShap(Explainer):
             )
         space = resolve_space(self.space, problem.model)
         background = problem.reference_cases(self.background, self.seed)
-        empty = problem.model.scores(background.X, space)
-        output = (
-            problem.predictions
-            if space == problem.model.space
-            else problem.model.scores(problem.cases.X, space)
-        )
         game = BackgroundGame(
             problem.model, problem.data, space, problem.cases.matrix, background.matrix, _wanted(problem)
         )
+        output, empty = game.alone()
         run = KernelEstimate(game, empty, output)
         asked = run.over_rows(self.budget, self.seed, progress)
 

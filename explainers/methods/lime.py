@@ -16,7 +16,9 @@ Cost: `samples` - 1 model rows in all, and one for each case.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Hashable
 from typing import Annotated, Any, ClassVar, Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -24,6 +26,7 @@ from explainers.dataset import Dataset
 from explainers.device import over_chunks, pick
 from explainers.explainer import Explainer, Problem, resolve_space
 from explainers.explanation import Attribution, Explanation, Reference
+from explainers.model import Model
 from explainers.progress import Progress
 from explainers.sampling.local_ridge import LocalRidge, fit
 from explainers.sampling.masking import MODEL_ROW_BYTES
@@ -53,21 +56,27 @@ class Lime(Explainer):
         space = resolve_space(self.space, problem.model)
         training = _training(problem.data)
         law = TrainingLaw.of(problem.data.schema, training.matrix)
-        neighbours = law.draw(self.samples - 1, self.seed)
         m, d = problem.cases.matrix.shape
-        steps = len(neighbours) + m
-        answers = _ask(problem, neighbours, space, stretch(progress, 0, steps))
+        drawn = self.samples - 1
+        steps = drawn + m
+
+        def sample() -> tuple[np.ndarray, np.ndarray]:
+            neighbours = law.draw(drawn, self.seed)
+            return law.bins(neighbours), _ask(problem, neighbours, space, stretch(progress, 0, steps))
+
+        key = (problem.data.digest, self.samples, self.seed, space)
+        bins, answers = _remembered(problem.model, key, sample)
         output = problem.of_targets(problem.model.scores(problem.cases.X, space))
         case_bins = law.bins(problem.cases.matrix)
         width = 0.75 * float(np.sqrt(d))
         local = _fit(
             problem,
-            law.bins(neighbours),
+            bins,
             answers,
             case_bins,
             output,
             width,
-            stretch(progress, len(neighbours), steps),
+            stretch(progress, drawn, steps),
         )
 
         def plain(values: np.ndarray) -> np.ndarray:
@@ -107,6 +116,24 @@ def _reference(training: Dataset, space: str) -> Reference:
     known = bool((training.role == "train").all())
     note = "" if known else "may include other rows than training rows"
     return Reference(len(training), "train" if known else "unknown", space, note)
+
+
+Sample = tuple[np.ndarray, np.ndarray]  # bins (n, d) and the model's answers (n, k)
+
+#: The shared sample with the model's answers. The law does not depend on the case, so a person who goes from case to case asks
+#: the same thousands of rows each time; the last few are kept and die with the model.
+_ANSWERS: WeakKeyDictionary[Model, dict[Hashable, Sample]] = WeakKeyDictionary()
+KEPT = 4
+
+
+def _remembered(model: Model, key: Hashable, ask: Callable[[], Sample]) -> Sample:
+    held = _ANSWERS.setdefault(model, {})
+    if key not in held:
+        answers = ask()
+        while len(held) >= KEPT:
+            held.pop(next(iter(held)), None)
+        held[key] = answers
+    return held[key]
 
 
 def _ask(problem: Problem, codes: np.ndarray, space: str, progress: Progress) -> np.ndarray:

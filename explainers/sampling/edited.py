@@ -40,7 +40,7 @@ def predict_edited(
     ask_edited(
         problem, len(codes), lambda part: codes[part], lambda _, answer: parts.append(answer), progress, space
     )
-    return np.concatenate(parts) if parts else np.empty((0, problem.predictions.shape[1]))
+    return np.concatenate(parts) if parts else np.empty((0, problem.outputs))
 
 
 def one_output(problem: Problem, method: str) -> Int[np.ndarray, " m"]:
@@ -49,7 +49,7 @@ def one_output(problem: Problem, method: str) -> Int[np.ndarray, " m"]:
         raise InvalidSetting(f"{method} needs at least one case; the rows named are none.")
     if problem.all_outputs:
         raise InvalidSetting(f"{method} explains one output at a time; got target='all'. Name one output.")
-    outputs = problem.predictions.shape[1]
+    outputs = problem.outputs
     if problem.target is None and outputs > 1 and not problem.model.classes:
         raise InvalidSetting(f"The model has {outputs} outputs; {method} needs target=0..{outputs - 1}.")
     return problem.targets

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -45,9 +46,40 @@ class BackgroundGame:
     ) -> Float[np.ndarray, "t b k"]:
         """Answers for coalition `masks` of the cases at positions `which`, against each reference case."""
         b, d = self.background.shape
+        if self._prepared is not None:
+            return self._staged_values(which, masks)
         codes = np.where(masks[:, None, :], self.cases[which][:, None, :], self.background).reshape(-1, d)
         scores = self.model.scores(self.data.schema.decode(codes), self.space)
         return self.chosen(which, scores.reshape(len(which), b, -1))
+
+    @cached_property
+    def _prepared(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """Cases and background after the model's first stage, and the feature each column comes from; where it has one."""
+        staged, schema = self.model.staged, self.data.schema
+        if staged is None or self.space not in staged.finish:
+            return None
+        order = self.model.features or schema.names
+        of_feature = np.array([schema.position(name) for name in order], dtype=np.int64)
+        both = staged.prepare(schema.decode(np.vstack([self.cases, self.background])))
+        return both[: len(self.cases)], both[len(self.cases) :], of_feature[staged.origins]
+
+    def alone(self) -> tuple[Float[np.ndarray, "m k"], Float[np.ndarray, "b k"]]:
+        """The answers for the cases and for the reference cases as they are."""
+        m = len(self.cases)
+        if self._prepared is not None:
+            scores = self.model.finish(np.vstack(self._prepared[:2]), self.space)
+        else:
+            codes = np.vstack([self.cases, self.background])
+            scores = self.model.scores(self.data.schema.decode(codes), self.space)
+        return scores[:m], scores[m:]
+
+    def _staged_values(self, which: np.ndarray, masks: np.ndarray) -> np.ndarray:
+        """The same answers from mixtures of prepared columns: only the last step is asked thousands of times."""
+        assert self._prepared is not None
+        cases, background, origins = self._prepared
+        mixed = np.where(masks[:, None, origins], cases[which][:, None, :], background)
+        scores = self.model.finish(mixed.reshape(-1, mixed.shape[2]), self.space)
+        return self.chosen(which, scores.reshape(len(which), len(background), -1))
 
     def differing(self) -> Bool[np.ndarray, "m d"]:
         """Whether a feature of a case differs from any reference case; where not, it cannot contribute."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Any
 
 from explainers.errors import UnsupportedModel
@@ -36,8 +37,11 @@ def wrap(obj: Any, classes: tuple[Any, ...] | None, output: str) -> Model:
     )
 
 
-def _wrapper(module: str) -> Any:
-    return importlib.import_module(f"explainers.wrapping.{module}").wrap
+def _wrapper(module: str) -> Callable[[Any, tuple[Any, ...] | None, str], Model]:
+    wrapper: Callable[[Any, tuple[Any, ...] | None, str], Model] = importlib.import_module(
+        f"explainers.wrapping.{module}"
+    ).wrap
+    return wrapper
 
 
 def is_tree_model(estimator: Any) -> bool:

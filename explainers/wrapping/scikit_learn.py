@@ -9,40 +9,47 @@ import pandas as pd
 
 from explainers.errors import UnsupportedModel
 from explainers.model import Model
+from explainers.wrapping.scikit_learn_stages import in_stages, margins, quicker
 
 
 def wrap(estimator: Any, classes: tuple[Any, ...] | None, output: str) -> Model:  # noqa: ARG001  # one signature for all
     """An estimator or pipeline; raises `UnsupportedModel` when it is not fitted."""
+    _require_fitted(estimator)
     own = _classes(estimator)
     if not hasattr(estimator, "predict"):
         raise UnsupportedModel(f"{type(estimator).__name__} has no predict method.")
     columns = _columns(estimator)
     count = getattr(estimator, "n_features_in_", None)
+    quick, staged = quicker(estimator), in_stages(estimator)
     family = f"scikit-learn {type(_final(estimator)).__name__}"
     if hasattr(estimator, "steps"):
         family += " in a pipeline"
     if own is None:
         return Model(
-            _on_rows(estimator.predict, columns, count), "regression", family=family, features=columns,
-            estimator=estimator, inputs=count,
+            _on_rows(quick.predict, columns, count), "regression", family=family, features=columns,
+            estimator=estimator, inputs=count, staged=staged,
         )  # fmt: skip
-    raw = getattr(estimator, "decision_function", None)
-    raw_predictor = _on_rows(_margins(raw), columns, count) if raw is not None else None
+    if classes is not None and len(classes) != len(own):
+        raise UnsupportedModel(f"The model has {len(own)} classes; {len(classes)} names were given.")
+    raw = getattr(quick, "decision_function", None)
+    raw_predictor = _on_rows(margins(raw), columns, count) if raw is not None else None
     names = classes or own
-    probability = getattr(estimator, "predict_proba", None)
+    probability = getattr(quick, "predict_proba", None)
     if probability is not None:
         if raw_predictor is None and _averages_probabilities(estimator):
             raw_predictor = _on_rows(probability, columns, count)
         return Model(
             _on_rows(probability, columns, count), "classification", names, own, "probability", family, columns,
-            raw_predictor, estimator=estimator, inputs=count,
+            raw_predictor, estimator=estimator, inputs=count, staged=staged,
         )  # fmt: skip
     if raw_predictor is None:
-        raise UnsupportedModel(f"{type(estimator).__name__} gives neither probabilities nor scores, only labels.")
+        raise UnsupportedModel(
+            f"{type(estimator).__name__} gives neither probabilities nor scores, only labels."
+        )
     note = "This classifier gives scores, not probabilities."
     return Model(
         raw_predictor, "classification", names, own, "raw", family, columns, estimator=estimator, notes=(note,),
-        inputs=count,
+        inputs=count, staged=staged,
     )  # fmt: skip
 
 
@@ -51,13 +58,32 @@ def _final(estimator: Any) -> Any:
     return steps[-1][1] if steps else estimator
 
 
-def _classes(estimator: Any) -> tuple[Any, ...] | None:
+def _require_fitted(estimator: Any) -> None:
+    """Only scikit-learn's own objects can be asked; others show it when they predict."""
+    from sklearn.base import BaseEstimator
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils.validation import check_is_fitted
+
+    if not isinstance(estimator, BaseEstimator):
+        return
     try:
-        found = estimator.classes_
-    except AttributeError:
-        if getattr(_final(estimator), "_estimator_type", "") == "classifier" and not hasattr(_final(estimator), "n_features_in_"):
-            raise UnsupportedModel(f"{type(_final(estimator)).__name__} is not fitted. Fit it before opening.") from None
+        check_is_fitted(estimator)
+    except NotFittedError as error:
+        raise UnsupportedModel(
+            f"{type(_final(estimator)).__name__} is not fitted. Fit it before opening."
+        ) from error
+    except TypeError:  # an object without fit has nothing to be fitted
+        return
+
+
+def _classes(estimator: Any) -> tuple[Any, ...] | None:
+    found = getattr(estimator, "classes_", None)
+    if found is None:
         return None
+    if isinstance(found, list) and any(isinstance(part, np.ndarray) for part in found):
+        raise UnsupportedModel(
+            f"This model predicts {len(found)} targets at once. Open one model for each target."
+        )
     return tuple(v.item() if isinstance(v, np.generic) else v for v in found)
 
 
@@ -71,14 +97,6 @@ def _averages_probabilities(estimator: Any) -> bool:
     return any(word in type(_final(estimator)).__name__ for word in ("Forest", "ExtraTree", "DecisionTree"))
 
 
-def _margins(decision: Any) -> Any:
-    def margins(X: Any) -> np.ndarray:
-        score = np.asarray(decision(X))
-        return np.column_stack([-score, score]) if score.ndim == 1 else score
-
-    return margins
-
-
 def _on_rows(method: Any, columns: tuple[str, ...] | None, count: int | None) -> Any:
     """Give an estimator fitted with names the frame in its own column order, any other the plain values."""
 
@@ -89,7 +107,9 @@ def _on_rows(method: Any, columns: tuple[str, ...] | None, count: int | None) ->
             return method(X if tuple(X.columns) == columns else X[list(columns)])
         values = X.to_numpy()
         if count is not None and values.shape[1] != count:
-            raise UnsupportedModel(f"The model was trained on {count} columns; these data have {values.shape[1]}.")
+            raise UnsupportedModel(
+                f"The model was trained on {count} columns; these data have {values.shape[1]}."
+            )
         return method(values)
 
     return ask

@@ -27,7 +27,12 @@ def wrap(module: torch.nn.Module, classes: tuple[Any, ...] | None, output: str) 
         return Model(lambda X: forward(module, X), "regression", space=space, family=family, module=module)
     if output == "probability" or (output == "auto" and ends_in_probability(module)):
         return Model(
-            lambda X: forward(module, X), "classification", classes, space="probability", family=family, module=module
+            lambda X: forward(module, X),
+            "classification",
+            classes,
+            space="probability",
+            family=family,
+            module=module,
         )
     return Model(
         lambda X: to_probability(forward(module, X)), "classification", classes, space="probability", family=family,
@@ -45,7 +50,9 @@ def ends_in_probability(module: torch.nn.Module) -> bool:
 def forward(module: torch.nn.Module, X: Any) -> np.ndarray:
     """The module's own output for rows of a data set, in portions, without gradients, on its own device."""
     rows = as_float32(X)
-    home = next((p.device for p in module.parameters()), None) or next((b.device for b in module.buffers()), torch.device("cpu"))
+    home = next((p.device for p in module.parameters()), None) or next(
+        (b.device for b in module.buffers()), torch.device("cpu")
+    )
     row_bytes = rows[:1].nbytes * 24  # activations of a small network take some ten times its input
 
     def compute(part: slice) -> np.ndarray:

@@ -7,6 +7,7 @@ import io
 import json
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 from PIL import Image
 
@@ -746,6 +747,12 @@ def test_hostile_names_are_inert_in_every_figure(categorical: bool) -> None:
             assert not set(text) & set("\n\r\x00\x07\u202e\u202c\u2066"), (kind, text)
             assert len(text) < 700, (kind, len(text))
         json.dumps(packed, allow_nan=False).encode("utf-8")
+
+
+def test_every_figure_passes_the_check_that_its_making_leaves_out() -> None:
+    for kind, figure in every_figure(PATIENT).items():
+        if isinstance(figure, go.Figure):
+            assert len(go.Figure(figure.to_plotly_json(), skip_invalid=False).data) == len(figure.data), kind
 
 
 def test_every_figure_is_small_transparent_and_without_a_template() -> None:

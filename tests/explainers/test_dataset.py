@@ -57,6 +57,11 @@ def test_a_target_without_values_is_refused() -> None:
         Dataset.from_frame(frame().assign(died=None), "died")
 
 
+def test_empty_role_cells_are_unknown() -> None:
+    held = Dataset.from_frame(pd.DataFrame({"a": [1, 2, 3], "part": ["train", None, " Test "]}), role="part")
+    assert held.role.tolist() == ["train", "unknown", "test"]
+
+
 def test_take_keeps_everything_together() -> None:
     held = data()
     matrix = held.matrix
@@ -103,7 +108,9 @@ def changes() -> dict[str, Dataset]:
         "truth": Dataset.from_frame(frame().assign(died="no"), "died", role="part"),
         "role": Dataset.from_frame(frame().assign(part="test"), "died", role="part"),
         "name": Dataset.from_frame(frame().rename(columns={"age": "years"}), "died", role="part"),
-        "schema": dataclasses.replace(held, schema=held.schema.replace(dataclasses.replace(first, unit="years"))),
+        "schema": dataclasses.replace(
+            held, schema=held.schema.replace(dataclasses.replace(first, unit="years"))
+        ),
         "no truth": Dataset.from_frame(frame().drop(columns="died"), role="part", ignore=["id"]),
     }
 
@@ -135,7 +142,9 @@ def test_edited_cases_are_made_from_codes() -> None:
 
 
 def test_a_given_schema_is_obeyed() -> None:
-    held = Dataset.from_frame(frame(), "died", schema=data().schema.replace(Feature("age", "number", unit="y")))
+    held = Dataset.from_frame(
+        frame(), "died", schema=data().schema.replace(Feature("age", "number", unit="y"))
+    )
     assert held.schema.feature("age").unit == "y"
     with pytest.raises(SchemaMismatch, match="unknown categories: 'z'"):
         Dataset.from_frame(frame().assign(ward="z"), "died", schema=data().schema)

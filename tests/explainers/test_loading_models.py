@@ -60,7 +60,9 @@ def boosted(library: str, outputs: int) -> tuple[bytes, np.ndarray]:
     X, y = table()
     y = y if outputs == 2 else X[:, 1] if outputs == 1 else np.digitize(X[:, 0], [-0.5, 0.5])
     if library.startswith("xgboost"):
-        model = (xgboost.XGBRegressor if outputs == 1 else xgboost.XGBClassifier)(n_estimators=4, max_depth=3).fit(X, y)
+        model = (xgboost.XGBRegressor if outputs == 1 else xgboost.XGBClassifier)(
+            n_estimators=4, max_depth=3
+        ).fit(X, y)
         content = bytes(model.get_booster().save_raw(library.removeprefix("xgboost ")))
     elif library == "lightgbm":
         kind = lightgbm.LGBMRegressor if outputs == 1 else lightgbm.LGBMClassifier
@@ -112,10 +114,14 @@ def test_text_is_recoded_by_the_categories_the_model_has_stored(library: str) ->
     frame, y = wards()
     categories = frame.assign(ward=frame["ward"].astype("category"))
     if library == "xgboost":
-        fitted = xgboost.XGBClassifier(n_estimators=4, enable_categorical=True, max_cat_to_onehot=1).fit(categories, y == "ill")
+        fitted = xgboost.XGBClassifier(n_estimators=4, enable_categorical=True, max_cat_to_onehot=1).fit(
+            categories, y == "ill"
+        )
         content = bytes(fitted.get_booster().save_raw("ubj"))
     else:
-        fitted = lightgbm.LGBMClassifier(n_estimators=4, verbose=-1, min_child_samples=5, min_data_per_group=1)
+        fitted = lightgbm.LGBMClassifier(
+            n_estimators=4, verbose=-1, min_child_samples=5, min_data_per_group=1
+        )
         fitted.fit(categories, y == "ill")
         content = fitted.booster_.model_to_string().encode()
     model = load_model(content)
@@ -140,7 +146,11 @@ def test_skops_round_trip(name: str) -> None:
     fitted = SKLEARN[name].fit(X, y)
     content = skops.io.dumps(fitted)
     model = load_model(content)
-    score = proba(fitted, X) if hasattr(fitted, "predict_proba") else np.c_[-fitted.decision_function(X), fitted.decision_function(X)]
+    score = (
+        proba(fitted, X)
+        if hasattr(fitted, "predict_proba")
+        else np.c_[-fitted.decision_function(X), fitted.decision_function(X)]
+    )
     np.testing.assert_array_equal(model.predict(X), score)
     assert model.classes == (0, 1)
     assert model.digest == load_model(content).digest
@@ -148,8 +158,12 @@ def test_skops_round_trip(name: str) -> None:
 
 def test_skops_pipeline_with_text_and_a_network() -> None:
     frame, y = wards()
-    encode = ColumnTransformer([("n", StandardScaler(), ["age of", "dose"]), ("w", OneHotEncoder(), ["ward"])])
-    fitted = make_pipeline(encode, MLPClassifier((2,), max_iter=3000, alpha=10.0, random_state=0, solver="lbfgs")).fit(frame, y)
+    encode = ColumnTransformer(
+        [("n", StandardScaler(), ["age of", "dose"]), ("w", OneHotEncoder(), ["ward"])]
+    )
+    fitted = make_pipeline(
+        encode, MLPClassifier((2,), max_iter=3000, alpha=10.0, random_state=0, solver="lbfgs")
+    ).fit(frame, y)
     model = load_model(skops.io.dumps(fitted))
     assert model.features == ("age of", "dose", "ward")
     np.testing.assert_allclose(model.predict(Dataset.from_frame(frame).X), proba(fitted, frame))
@@ -158,7 +172,9 @@ def test_skops_pipeline_with_text_and_a_network() -> None:
 def test_skops_refuses_other_types_by_name() -> None:
     X, y = table()
     fitted = xgboost.XGBClassifier(n_estimators=1).fit(X, y)
-    with pytest.raises(UnsupportedModel, match=r"holds types that are not opened here: .*xgboost.*save_model\('model.json'\)"):
+    with pytest.raises(
+        UnsupportedModel, match=r"holds types that are not opened here: .*xgboost.*save_model\('model.json'\)"
+    ):
         load_model(skops.io.dumps(fitted))
     with pytest.raises(UnsupportedModel, match="holds a StandardScaler, not a model that predicts"):
         load_model(skops.io.dumps(StandardScaler().fit(X)))
@@ -167,7 +183,9 @@ def test_skops_refuses_other_types_by_name() -> None:
 def onnx_bytes(nodes: list, inputs: list, outputs: list, constants: list = (), ml: bool = False) -> bytes:
     graph = helper.make_graph(list(nodes), "g", inputs, outputs, list(constants))
     opsets = [helper.make_opsetid("", 17), *([helper.make_opsetid("ai.onnx.ml", 3)] if ml else [])]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=8, producer_name="test").SerializeToString()
+    return helper.make_model(
+        graph, opset_imports=opsets, ir_version=8, producer_name="test"
+    ).SerializeToString()
 
 
 WEIGHT = np.array([[1.0, -2.0, 0.5], [0.5, 1.0, -1.0], [2.0, 0.0, 1.0]], np.float32)
@@ -242,8 +260,14 @@ def test_onnx_classifiers_of_scikit_learn_answer_labels_and_probabilities(zipmap
     outputs = [value("label", TensorProto.STRING, ["n"])]
     nodes = [classifier]
     if zipmap:
-        nodes.append(helper.make_node("ZipMap", ["probabilities"], ["maps"], domain="ai.onnx.ml", classlabels_strings=["no", "yes"]))
-        pairs = helper.make_map_type_proto(TensorProto.STRING, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
+        nodes.append(
+            helper.make_node(
+                "ZipMap", ["probabilities"], ["maps"], domain="ai.onnx.ml", classlabels_strings=["no", "yes"]
+            )
+        )
+        pairs = helper.make_map_type_proto(
+            TensorProto.STRING, helper.make_tensor_type_proto(TensorProto.FLOAT, [])
+        )
         outputs.append(helper.make_value_info("maps", helper.make_sequence_type_proto(pairs)))
     else:
         outputs.append(value("probabilities", TensorProto.FLOAT, ["n", 2]))
@@ -271,7 +295,9 @@ def test_onnx_pictures_keep_their_shape_and_others_are_named() -> None:
     value = helper.make_tensor_value_info
     nodes = [helper.make_node("GlobalAveragePool", ["x"], ["out"])]
     shape = ["n", 2, 4, 4]
-    content = onnx_bytes(nodes, [value("x", TensorProto.FLOAT, shape)], [value("out", TensorProto.FLOAT, ["n", 2, 1, 1])])
+    content = onnx_bytes(
+        nodes, [value("x", TensorProto.FLOAT, shape)], [value("out", TensorProto.FLOAT, ["n", 2, 1, 1])]
+    )
     model = load_model(content)
     images = np.random.default_rng(0).random((5, 2, 4, 4)).astype(np.float32)
     assert model.inputs == (2, 4, 4)
@@ -288,7 +314,7 @@ def test_onnx_columns_are_counted() -> None:
     model.check(Dataset.from_frame(frame))
     with pytest.raises(SchemaMismatch, match=r"takes 3 columns; these data have 4: .*'d'.*leave 1 out"):
         model.check(Dataset.from_frame(frame.assign(d=1.0)))
-    with pytest.raises(SchemaMismatch, match="2: 'a', 'b'. 1 are missing"):
+    with pytest.raises(SchemaMismatch, match=r"2: 'a', 'b'. 1 are missing"):
         model.check(Dataset.from_frame(frame[["a", "b"]]))
     text = Dataset.from_frame(frame.assign(c="x"))
     with pytest.raises(UnsupportedModel, match="takes numbers; these data hold text"):
@@ -303,7 +329,9 @@ def test_unsafe_onnx_is_refused() -> None:
         load_model(content.SerializeToString())
     labels = [helper.make_node("ArgMax", ["x"], ["out"], axis=1)]
     value = helper.make_tensor_value_info
-    answer = onnx_bytes(labels, [value("x", TensorProto.FLOAT, ["n", 3])], [value("out", TensorProto.INT64, ["n", 1])])
+    answer = onnx_bytes(
+        labels, [value("x", TensorProto.FLOAT, ["n", 3])], [value("out", TensorProto.INT64, ["n", 1])]
+    )
     with pytest.raises(UnsupportedModel, match="answers labels only"):
         load_model(answer)
 
@@ -356,7 +384,10 @@ def test_weights_with_a_declared_architecture(kind: str, classes, tmp_path) -> N
 def test_prefixes_find_the_tensors_of_a_named_module() -> None:
     torch.manual_seed(0)
     tensors = {"body.fc.weight": torch.randn(2, 3), "body.fc.bias": torch.zeros(2)}
-    plan = [{"layer": "Linear", "in_features": 3, "out_features": 2, "weights": "body.fc"}, {"layer": "Softmax"}]
+    plan = [
+        {"layer": "Linear", "in_features": 3, "out_features": 2, "weights": "body.fc"},
+        {"layer": "Softmax"},
+    ]
     model = load_model(weights("safetensors", tensors), plan)
     X = table()[0].astype(np.float32)
     np.testing.assert_allclose(model.predict(X), softmax(X @ tensors["body.fc.weight"].numpy().T), atol=1e-6)
@@ -376,13 +407,22 @@ def changed(position: int, **settings) -> list:
         ({"layers": [{"layer": "system"}]}, "layer 0 is 'system'"),
         ({"layers": ["Linear"]}, "layer 0 is None"),
         ({"layers": LAYERS, "code": "x"}, "code: Extra inputs are not permitted"),
-        ({"layers": changed(5, out_features=0)}, r"layer 5 \(Linear\): out_features: Input should be greater"),
+        (
+            {"layers": changed(5, out_features=0)},
+            r"layer 5 \(Linear\): out_features: Input should be greater",
+        ),
         ({"layers": changed(5, colour="red")}, r"layer 5 \(Linear\): colour: Extra inputs"),
         ({"layers": changed(0, groups=3)}, r"layer 0 \(Conv2d\): .*divisible by groups"),
-        ({"layers": LAYERS[:5]}, "In the file but not declared: '5.weight', '5.bias'"),
-        ({"layers": [*LAYERS, {"layer": "Linear", "in_features": 3, "out_features": 1}]}, "Missing in the file: '6.weight', '6.bias'"),
+        ({"layers": LAYERS[:5]}, "In the file but not declared: '5.bias', '5.weight'"),
+        (
+            {"layers": [*LAYERS, {"layer": "Linear", "in_features": 3, "out_features": 1}]},
+            "Missing in the file: '6.weight', '6.bias'",
+        ),
         ({"layers": changed(5, in_features=9)}, r"5.weight is \(3, 8\) in the file and \(3, 9\) declared"),
-        ({"layers": changed(3, output_size=3), "input": [1, 6, 6]}, r"layer 5 \(Linear\) cannot take \(18,\)"),
+        (
+            {"layers": changed(3, output_size=3), "input": [1, 6, 6]},
+            r"layer 5 \(Linear\) cannot take \(18,\)",
+        ),
         ({"layers": LAYERS, "classes": ["a", "b"]}, "3 classes; 2 names were given"),
         (b"{not json", "not valid JSON"),
     ],
@@ -394,9 +434,9 @@ def test_architectures_are_refused_with_the_layer_named(architecture, sentence: 
 
 def test_weights_that_are_no_numbers_are_refused() -> None:
     plan = [{"layer": "Linear", "in_features": 2, "out_features": 1, "bias": False}]
-    with pytest.raises(UnsupportedModel, match="'0.weight' holds torch.int64"):
+    with pytest.raises(UnsupportedModel, match=r"'0.weight' holds torch.int64"):
         load_model(weights("safetensors", {"0.weight": torch.ones(1, 2, dtype=torch.int64)}), plan)
-    with pytest.raises(UnreadableFile, match="'0.weight' holds NaN or infinity"):
+    with pytest.raises(UnreadableFile, match=r"'0.weight' holds NaN or infinity"):
         load_model(weights("safetensors", {"0.weight": torch.tensor([[1.0, torch.nan]])}), plan)
     giant = torch.empty(1).expand(1 << 20, 1 << 20)
     with pytest.raises(UnreadableFile, match="claims more numbers than it holds"):
@@ -411,28 +451,38 @@ def test_every_layer_of_the_allow_list_is_a_layer_of_torch(name: str) -> None:
 
 
 def test_an_architecture_belongs_to_weights_only() -> None:
-    with pytest.raises(UnsupportedModel, match="brings its own structure. Leave the architecture out"):
+    with pytest.raises(UnsupportedModel, match=r"brings its own structure. Leave the architecture out"):
         load_model(boosted("lightgbm", 1)[0], {"layers": LAYERS})
 
 
-@pytest.mark.parametrize(("library", "extra"), [("xgboost json", "xgboost"), ("lightgbm", "lightgbm"), ("catboost", "catboost")])
+@pytest.mark.parametrize(
+    ("library", "extra"), [("xgboost json", "xgboost"), ("lightgbm", "lightgbm"), ("catboost", "catboost")]
+)
 def test_a_missing_library_is_named_with_its_extra(library: str, extra: str, monkeypatch) -> None:
     content = boosted(library, 1)[0]
     monkeypatch.setitem(sys.modules, extra, None)
-    with pytest.raises(UnsupportedModel, match=rf'not installed. Install it: pip install "whyboard\[{extra}\]"'):
+    with pytest.raises(
+        UnsupportedModel, match=rf'not installed. Install it: pip install "whyboard\[{extra}\]"'
+    ):
         load_model(content)
 
 
 def test_xgboost_with_vector_leaves_is_refused_by_name() -> None:
     X, y = table()
-    fitted = xgboost.XGBRegressor(n_estimators=1, multi_strategy="multi_output_tree", tree_method="hist").fit(X, np.c_[y, y])
-    with pytest.raises(UnsupportedModel, match="several values in a leaf. Train it with multi_strategy="):
+    fitted = xgboost.XGBRegressor(n_estimators=1, multi_strategy="multi_output_tree", tree_method="hist").fit(
+        X, np.c_[y, y]
+    )
+    with pytest.raises(UnsupportedModel, match=r"several values in a leaf. Train it with multi_strategy="):
         load_model(bytes(fitted.get_booster().save_raw("json")))
 
 
 def test_pruned_linear_and_dart_boosters_pass_the_check() -> None:
-    X, y = table()
-    settings = [{"gamma": 3.0, "tree_method": "exact"}, {"booster": "dart"}, {"booster": "gblinear", "updater": "coord_descent"}]
+    X, _ = table()
+    settings = [
+        {"gamma": 3.0, "tree_method": "exact"},
+        {"booster": "dart"},
+        {"booster": "gblinear", "updater": "coord_descent"},
+    ]
     for setting in settings:
         booster = xgboost.train(setting, xgboost.DMatrix(X, X[:, 1]), 3)
         for form in ("json", "ubj"):
@@ -458,7 +508,20 @@ def test_ubj_holds_the_same_as_json() -> None:
     assert decode(b"{i\x01ai\x05i\x01b[$U#i\x02\x01\x02}")["a"] == 5
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"{i\x01a", b"[$d#L\x7f\xff\xff\xff\xff\xff\xff\xff", b"[" * 100, b"{i\x01aTi\x01aF}", b"Q", b"TT", b"[#i\xff"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"{i\x01a",
+        b"[$d#L\x7f\xff\xff\xff\xff\xff\xff\xff",
+        b"[" * 100,
+        b"{i\x01aTi\x01aF}",
+        b"Q",
+        b"TT",
+        b"[#i\xff",
+    ],
+)
 def test_broken_ubj_is_an_error_and_not_a_crash(content: bytes) -> None:
     with pytest.raises(ValueError, match=r"early|deeply|twice|unknown mark|follow|negative|length"):
         decode(content)

@@ -15,7 +15,9 @@ def answering(answer: object, classes: tuple | None = None, **settings) -> Model
     return Model.wrap(lambda _: answer, classes, **settings)
 
 
-@pytest.mark.parametrize("answer", [np.array([0.1, 0.5, 1.0]), np.array([[0.1], [0.5], [1.0]]), [0.1, 0.5, 1.0]])
+@pytest.mark.parametrize(
+    "answer", [np.array([0.1, 0.5, 1.0]), np.array([[0.1], [0.5], [1.0]]), [0.1, 0.5, 1.0]]
+)
 def test_one_probability_becomes_two(answer: object) -> None:
     predicted = answering(answer, ("no", "yes")).predict(X)
     np.testing.assert_allclose(predicted, [[0.9, 0.1], [0.5, 0.5], [0.0, 1.0]])
@@ -91,13 +93,17 @@ def test_truth_in_the_models_terms(case: str) -> None:
 
 def test_truth_that_is_no_class_is_named() -> None:
     model = answering(np.zeros(3), ("no", "yes"))
-    with pytest.raises(SchemaMismatch, match="target column holds 'maybe'; the model's classes are 'no', 'yes'"):
+    with pytest.raises(
+        SchemaMismatch, match="target column holds 'maybe'; the model's classes are 'no', 'yes'"
+    ):
         model.truth(np.array(["yes", "maybe"], dtype=object))
     regression = answering(np.zeros(3)).truth(np.array([1, 2, np.nan]))
     np.testing.assert_array_equal(regression, [1.0, 2.0, np.nan])
 
 
-@pytest.mark.parametrize(("target", "position"), [("yes", 1), ("no", 0), (7, 0), (9, 1), (9.0, 1), (np.int64(7), 0)])
+@pytest.mark.parametrize(
+    ("target", "position"), [("yes", 1), ("no", 0), (7, 0), (9, 1), (9.0, 1), (np.int64(7), 0)]
+)
 def test_outputs_are_found_by_class_and_by_label(target: object, position: int) -> None:
     model = Model(lambda X: X, "classification", ("no", "yes"), (7, 9))
     assert model.output_of(target, 2) == position
@@ -105,7 +111,7 @@ def test_outputs_are_found_by_class_and_by_label(target: object, position: int) 
 
 @pytest.mark.parametrize("target", ["maybe", 2, "7", None])
 def test_unknown_classes_are_refused(target: object) -> None:
-    with pytest.raises(InvalidSetting, match="There is no class .*; the classes are 'no', 'yes'"):
+    with pytest.raises(InvalidSetting, match=r"There is no class .*; the classes are 'no', 'yes'"):
         Model(lambda X: X, "classification", ("no", "yes"), (7, 9)).output_of(target, 2)
 
 
@@ -132,7 +138,10 @@ def test_raw_scores_are_refused_where_there_are_none() -> None:
 
 
 MISMATCHES = {
-    "missing": ({"features": ("a", "z")}, "needs 'z', which the data lack. Columns the model does not know: 'b', 'c d'"),
+    "missing": (
+        {"features": ("a", "z")},
+        "needs 'z', which the data lack. Columns the model does not know: 'b', 'c d'",
+    ),
     "more is fine": ({"features": ("b", "a")}, None),
     "stored names": ({"features": ("c_d", "a")}, None),
     "too many": ({"inputs": 2}, "takes 2 columns; these data have 3: .*leave 1 out"),
@@ -158,7 +167,13 @@ def test_tables_that_do_not_fit_a_model(case: str) -> None:
 
 @pytest.mark.parametrize(
     ("inputs", "sentence"),
-    [((1, 4, 4), None), ((1, None, None), None), (16, None), ((3, 4, 4), "3 × 4 × 4; these data have 1 × 4 × 4"), (9, "takes 9 numbers .*1 × 4 × 4 = 16")],
+    [
+        ((1, 4, 4), None),
+        ((1, None, None), None),
+        (16, None),
+        ((3, 4, 4), "3 × 4 × 4; these data have 1 × 4 × 4"),
+        (9, "takes 9 numbers .*1 × 4 × 4 = 16"),
+    ],
 )
 def test_pictures_that_do_not_fit_a_model(inputs: object, sentence: str | None) -> None:
     model = Model(lambda X: np.zeros(len(X)), "regression", inputs=inputs)

@@ -71,7 +71,10 @@ def dumped(value: object, **settings) -> bytes:
 def pickled(payload: Payload) -> dict[str, bytes]:
     """Files that run code when they are opened by their own libraries."""
     plain = {f"pickle {protocol}": pickle.dumps(payload, protocol) for protocol in range(6)}
-    packed = {f"joblib {method}": dumped(payload, compress=(method, 3)) for method in ("zlib", "gzip", "bz2", "xz", "lzma")}
+    packed = {
+        f"joblib {method}": dumped(payload, compress=(method, 3))
+        for method in ("zlib", "gzip", "bz2", "xz", "lzma")
+    }
     torches = {"torch": saved(payload), "torch legacy": saved(payload, _use_new_zipfile_serialization=False)}
     return {**plain, "joblib": dumped(payload), **packed, **torches}
 
@@ -82,7 +85,9 @@ PAYLOADS = list(pickled(Payload(Path("nowhere"))))
 @pytest.mark.parametrize("kind", PAYLOADS)
 def test_code_in_a_file_is_refused_and_does_not_run(kind: str, tmp_path: Path) -> None:
     content = pickled(Payload(tmp_path))[kind]
-    with pytest.raises(UnsupportedModel, match=r"runs whatever code is in it.*(skops\.io\.dump|torch\.onnx\.export)"):
+    with pytest.raises(
+        UnsupportedModel, match=r"runs whatever code is in it.*(skops\.io\.dump|torch\.onnx\.export)"
+    ):
         load_model(content, {"layers": [{"layer": "ReLU"}]} if "torch" in kind else None)
     with pytest.raises(ExplainerError):
         load_dataset(content)
@@ -97,7 +102,11 @@ def test_the_payload_would_run(tmp_path: Path) -> None:
 def scripted() -> bytes:
     from torch.jit import ScriptModule  # noqa: F401  # deprecated: only the layout of its file is needed
 
-    return zipped(model__data_dot_pkl=b"\x80\x02.", model__constants_dot_pkl=b"\x80\x02.", model__code____torch___dot_py="")
+    return zipped(
+        model__data_dot_pkl=b"\x80\x02.",
+        model__constants_dot_pkl=b"\x80\x02.",
+        model__code____torch___dot_py="",
+    )
 
 
 REFUSED = {
@@ -144,12 +153,14 @@ def test_empty_missing_folders_and_web_pages(tmp_path: Path) -> None:
             load_model(source)
     with pytest.raises(UnreadableFile, match="There is no file"):
         load_model(tmp_path / "none")
-    with pytest.raises(UnsupportedModel, match="is a folder. Open the model file itself"):
+    with pytest.raises(UnsupportedModel, match=r"is a folder. Open the model file itself"):
         load_model(tmp_path)
     (tmp_path / "saved_model.pb").touch()
     with pytest.raises(UnsupportedModel, match="SavedModel"):
         load_model(tmp_path)
-    with pytest.raises(UnreadableFile, match="'credit' is a web page, not a model; the download probably failed"):
+    with pytest.raises(
+        UnreadableFile, match="'credit' is a web page, not a model; the download probably failed"
+    ):
         load_model(b"\n<!DOCTYPE html><html></html>", name="credit")
 
 
@@ -392,9 +403,15 @@ def _node(field: str, position: int, value: int):
         (_node("left_child", 0, 10**9), "left child points outside"),
         (_node("left_child", 1, 0), "runs in a circle"),
         (_node("feature", 0, 50), "split feature points outside"),
-        (lambda tree, _: tree["content"]["content"]["node_count"].update(content="4000"), "states 4000 nodes"),
+        (
+            lambda tree, _: tree["content"]["content"]["node_count"].update(content="4000"),
+            "states 4000 nodes",
+        ),
         (lambda tree, _: tree.update(__loader__="ObjectNode"), "states .* nodes|is incomplete"),
-        (lambda tree, _: tree["content"]["content"]["nodes"].update(__loader__="CachedNode"), "an array is missing"),
+        (
+            lambda tree, _: tree["content"]["content"]["nodes"].update(__loader__="CachedNode"),
+            "an array is missing",
+        ),
         (lambda tree, _: tree["content"]["content"].pop("values"), "is incomplete"),
     ],
 )
@@ -429,7 +446,7 @@ def test_bombs_are_measured_before_they_are_unpacked(monkeypatch) -> None:
     from explainers.loading import skops_files
 
     monkeypatch.setattr(skops_files, "MAX_UNPACKED_BYTES", 1000)
-    with pytest.raises(UnreadableFile, match="unpacks to .* bytes; the limit is 1,000"):
+    with pytest.raises(UnreadableFile, match=r"unpacks to .* bytes; the limit is 1,000"):
         load_model(models()["skops"])
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -25,7 +25,12 @@ INFERRED = {
     "nullable integers": (pd.array([4, None, 7], dtype="Int64"), "integer", (), True),
     "strings": (["b", "a", "b"], "category", ("a", "b"), False),
     "strings with a gap": (["b", None, "a"], "category", ("a", "b"), True),
-    "categories": (pd.Categorical(["low", "high", "low"], ["low", "high"]), "category", ("low", "high"), False),
+    "categories": (
+        pd.Categorical(["low", "high", "low"], ["low", "high"]),
+        "category",
+        ("low", "high"),
+        False,
+    ),
     "numbers as categories": (pd.Categorical([3, 1, 3]), "category", (1, 3), False),
     "mixed": (["x", 1, 2.5], "category", (2.5, 1, "x"), False),
     "nothing": ([None, None, None], "category", (), True),
@@ -52,7 +57,10 @@ def test_kinds_are_inferred_and_values_survive(case: str) -> None:
 
 
 REFUSED = {
-    "dates": (pd.to_datetime(["2020-01-01", "2020-01-02"]), "'x' holds dates or times. Turn it into a number"),
+    "dates": (
+        pd.to_datetime(["2020-01-01", "2020-01-02"]),
+        "'x' holds dates or times. Turn it into a number",
+    ),
     "date objects": ([datetime.date(2020, 1, 1), None], "'x' holds dates or times"),
     "durations": (pd.to_timedelta([1, 2]), "'x' holds dates or times"),
     "lists": ([[1], [2]], "'x' holds list values"),
@@ -88,14 +96,19 @@ def test_tables_without_content_and_names_twice_are_refused() -> None:
 
 
 def test_five_thousand_columns_are_quick() -> None:
-    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 5000)), columns=[f"c{i}" for i in range(5000)])
+    frame = pd.DataFrame(
+        np.random.default_rng(0).normal(size=(50, 5000)), columns=[f"c{i}" for i in range(5000)]
+    )
     started = time.process_time()
     data = Dataset.from_frame(frame)
     assert time.process_time() - started < 3
     assert len(data.schema.names) == 5000
 
 
-@pytest.mark.parametrize("name", ["<b>bold</b>", "![](http://x/y)", "größe", "年龄", "a\u202eb", "=1+1", "", " ", "x" * 10_000, "a\nb"])
+@pytest.mark.parametrize(
+    "name",
+    ["<b>bold</b>", "![](http://x/y)", "größe", "年龄", "a\u202eb", "=1+1", "", " ", "x" * 10_000, "a\nb"],
+)
 def test_names_are_text_and_kept_as_they_are(name: str) -> None:
     data = Dataset.from_frame(pd.DataFrame({name: ["<i>", "b"]}))
     assert data.schema.names == (name,)
@@ -105,16 +118,20 @@ def test_names_are_text_and_kept_as_they_are(name: str) -> None:
 
 def test_unknown_categories_and_text_in_numbers_are_named() -> None:
     schema = infer_schema(pd.DataFrame({"ward": ["east", "west"], "age": [1.5, 2.5]}))
-    with pytest.raises(SchemaMismatch, match="'ward' has unknown categories: 'north'. Known are 'east', 'west'"):
+    with pytest.raises(
+        SchemaMismatch, match=r"'ward' has unknown categories: 'north'. Known are 'east', 'west'"
+    ):
         schema.encode(pd.DataFrame({"ward": ["north"], "age": [1.0]}))
     with pytest.raises(SchemaMismatch, match="'age' should hold numbers, but some values are not"):
         schema.encode(pd.DataFrame({"ward": ["east"], "age": ["old"]}))
-    with pytest.raises(SchemaMismatch, match="The data lack 'age'. They have 'ward', 'years'"):
+    with pytest.raises(SchemaMismatch, match=r"The data lack 'age'. They have 'ward', 'years'"):
         schema.encode(pd.DataFrame({"ward": ["east"], "years": [1.0]}))
 
 
 def test_encode_and_decode_are_inverse_on_codes() -> None:
-    schema = infer_schema(pd.DataFrame({"w": ["b", "a", None], "n": [1.5, 2.0, 3.0], "t": [True, False, True]}))
+    schema = infer_schema(
+        pd.DataFrame({"w": ["b", "a", None], "n": [1.5, 2.0, 3.0], "t": [True, False, True]})
+    )
     codes = np.array([[0.0, 7.5, 1.0], [1.0, np.nan, 0.0], [np.nan, 2.0, 1.0]])
     np.testing.assert_array_equal(schema.encode(schema.decode(codes)), codes)
     assert schema.categorical == (0, 2)
@@ -151,7 +168,12 @@ def test_values_in_words(feature: Feature, code: float, shown: str) -> None:
 
 @pytest.mark.parametrize(
     ("channels", "names"),
-    [(1, ("grey",)), (3, ("red", "green", "blue")), (4, ("red", "green", "blue", "alpha")), (5, tuple(f"channel {i}" for i in range(5)))],
+    [
+        (1, ("grey",)),
+        (3, ("red", "green", "blue")),
+        (4, ("red", "green", "blue", "alpha")),
+        (5, tuple(f"channel {i}" for i in range(5))),
+    ],
 )
 def test_channels_of_pictures_have_names(channels: int, names: tuple[str, ...]) -> None:
     assert Schema(modality="image", shape=(channels, 4, 4)).names == names

@@ -36,7 +36,17 @@ def test_settings_are_read_in_order() -> None:
 
 @pytest.mark.parametrize(
     "good",
-    [{}, {"count": 1}, {"count": 10}, {"share": 1}, {"mode": "exact"}, {"baseline": "blur"}, {"baseline": -1.0}, {"layer": "x"}, {"limit": 2}],
+    [
+        {},
+        {"count": 1},
+        {"count": 10},
+        {"share": 1},
+        {"mode": "exact"},
+        {"baseline": "blur"},
+        {"baseline": -1.0},
+        {"layer": "x"},
+        {"limit": 2},
+    ],
 )
 def test_allowed_values_pass(good: dict[str, Any]) -> None:
     assert validate(Method(**good)) is None

@@ -6,6 +6,7 @@ Our side is the whole of `explain`; the other side is the call that a person wou
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ class Case:
     @property
     def d(self) -> int:
         """How many features."""
-        return self.X.shape[1]
+        return int(self.X.shape[1])
 
     def positive(self, X: np.ndarray) -> np.ndarray:
         """Probability of the second class."""
@@ -61,9 +62,9 @@ def comparisons(path: Path | None) -> Iterator[tuple[str, Callable[[], Compariso
     frames = {8: made(8), 20: made(20)} if path is None else {0: pd.read_csv(path)}
     cases = [Case(frame) for frame in frames.values()]
     for case in cases:
-        yield f"kernel-{case.d}", lambda case=case: kernel_shap(case)
+        yield f"kernel-{case.d}", partial(kernel_shap, case)
         if case.d <= 10:
-            yield f"exact-{case.d}", lambda case=case: exact_shap(case)
+            yield f"exact-{case.d}", partial(exact_shap, case)
     case = cases[0]
     yield "tree", lambda: tree_shap(case)
     yield "lime", lambda: lime(case)

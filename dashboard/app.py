@@ -26,9 +26,17 @@ def case() -> None:
     page.draw(CASE_TABLE if session.view().data.modality == "table" else CASE_PICTURE)
 
 
-START = st.Page(start.draw, title="Start", icon=":material/home:", url_path="start", default=session.current() is None)
+START = st.Page(
+    start.draw, title="Start", icon=":material/home:", url_path="start", default=session.current() is None
+)
 OVERVIEW = st.Page(overview, title="Overview", icon=":material/bar_chart:", url_path="overview")
-CASE = st.Page(case, title="Case", icon=":material/person_search:", url_path="case", default=session.current() is not None)
+CASE = st.Page(
+    case,
+    title="Case",
+    icon=":material/person_search:",
+    url_path="case",
+    default=session.current() is not None,
+)
 
 shown = st.navigation([START] if session.current() is None else [CASE, OVERVIEW, START], position="top")
 if st.session_state.pop("opened", False) and shown.url_path == START.url_path != "":

@@ -16,7 +16,9 @@ import typer
 
 from dashboard import configuration
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Why does the model predict what it predicts?")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Why does the model predict what it predicts?"
+)
 
 Port = Annotated[int, typer.Option(help="Port; the next free one is taken if it is in use.")]
 Address = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 makes it public to the network.")]
@@ -24,7 +26,9 @@ NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Do not open a bro
 
 
 @app.command()
-def demo(port: Port = configuration.PORT, no_browser: NoBrowser = False, address: Address = configuration.ADDRESS) -> None:
+def demo(
+    port: Port = configuration.PORT, no_browser: NoBrowser = False, address: Address = configuration.ADDRESS
+) -> None:
     """Start the dashboard on the prepared workspaces."""
     _serve((), address, port, no_browser)
 
@@ -45,15 +49,18 @@ def check(
     model: Annotated[Path, typer.Argument(help="The model file.")],
     data: Annotated[Path, typer.Argument(help="The table, or the pictures.")],
     target: Annotated[str | None, typer.Option(help="The column with the true outcome.")] = None,
-    architecture: Annotated[Path | None, typer.Option(help="For bare weights: the JSON that declares the layers.")] = None,
+    architecture: Annotated[
+        Path | None, typer.Option(help="For bare weights: the JSON that declares the layers.")
+    ] = None,
 ) -> None:
     """Say what can be explained for this model and these data, what not, and why."""
     import explainers as ex
 
     opened = ex.load_model(model, architecture)
-    cases = ex.load_dataset(data, target=target)
+    cases = ex.load_dataset(data)
     if cases.modality == "table":
-        cases = ex.align(cases, opened)
+        frame = cases.X
+        cases = ex.align(frame, opened, target or ex.guess_target(frame, opened), ex.guess_role(frame))
     opened.check(cases)
     typer.echo(f"{model.name}: {opened.family}, {opened.task}")
     for note in opened.notes:

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import logging
 import threading
+import traceback
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
@@ -130,7 +131,8 @@ def _make(key: Hashable, make: Callable[[], Any], store: Store) -> Any:
         raise
     except Exception as error:
         # Values of a case may stand in the message, so it goes to the log without them and never to the page.
-        log.error("unexpected %s while computing", type(error).__name__, exc_info=(type(error), None, error.__traceback__))
+        trace = "".join(traceback.format_tb(error.__traceback__))
+        log.error("unexpected %s while computing\n%s", type(error).__name__, trace)
         result = Failure(f"This could not be computed: an unexpected {type(error).__name__}. Your data and selection are still here.")  # fmt: skip
     store.put(key, result)
     return result

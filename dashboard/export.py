@@ -23,4 +23,6 @@ def _inert(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     inert = f"'{value}" if value.startswith(_FORMULA) else value
-    return inert.replace("\r\n", "\n").replace("\r", "\n")  # a bare \r is not quoted, and starts a row in a spreadsheet
+    return inert.replace("\r\n", "\n").replace(
+        "\r", "\n"
+    )  # a bare \r is not quoted, and starts a row in a spreadsheet

@@ -32,9 +32,14 @@ def style() -> None:
 def header() -> None:
     """Which workspace and model; changing anything here runs the whole page again."""
     view = session.view()
-    title, model, target, scale, threshold = st.columns([2.6, 1.6, 1.2, 1.2, 1.4], vertical_alignment="bottom")
+    title, model, target, scale, threshold = st.columns(
+        [2.6, 1.6, 1.2, 1.2, 1.4], vertical_alignment="bottom"
+    )
     with title:
-        st.markdown(f"**{literal(view.workspace.about.title)}**  \n:small[{literal(_subtitle(view))}]", help=_story(view))
+        st.markdown(
+            f"**{literal(view.workspace.about.title)}**  \n:small[{literal(_subtitle(view))}]",
+            help=_story(view),
+        )
     with model:
         _models(view)
     with target:
@@ -74,11 +79,21 @@ def _targets(view: View) -> None:
     if len(classes) == 2:
         _choose("Explain", classes, chosen if chosen in classes else classes[1], "target", plain_text)
     else:
-        _choose("Explain", [None, *classes], chosen if chosen in classes else None, "target", lambda c: "predicted class" if c is None else plain_text(c))
+        _choose(
+            "Explain",
+            [None, *classes],
+            chosen if chosen in classes else None,
+            "target",
+            lambda c: "predicted class" if c is None else plain_text(c),
+        )
 
 
 def _scales(view: View) -> None:
-    if view.data.modality == "table" and view.model.space == "probability" and ex.why_not(ex.TreeShap, view.model, view.data) is None:
+    if (
+        view.data.modality == "table"
+        and view.model.space == "probability"
+        and ex.why_not(ex.TreeShap, view.model, view.data) is None
+    ):
         words = {"auto": "probability", "raw": "log-odds" if len(view.model.classes) == 2 else "raw score"}
         _choose("Scale", list(words), view.selection.space, "space", lambda s: words[s])
 
@@ -87,14 +102,25 @@ def _threshold(view: View) -> None:
     if view.classifies and len(view.model.classes) == 2 and view.model.space == "probability":
         positive = plain_text(view.model.classes[1])
         key = _key(view, "threshold")
-        st.slider(f"Decide “{positive}” from", 0.05, 0.95, view.selection.threshold, 0.05, key=key, on_change=_set, args=(key, "threshold"))
+        st.session_state[key] = view.selection.threshold
+        st.slider(
+            f"Decide “{positive}” from",
+            0.05,
+            0.95,
+            step=0.05,
+            key=key,
+            on_change=_set,
+            args=(key, "threshold"),
+        )
 
 
 def _choose(label: str, options: Any, value: Any, field: str, show: Any) -> None:
     view = session.view()
-    options = list(options)
     key = _key(view, field)
-    st.selectbox(label, options, index=options.index(value), format_func=show, key=key, on_change=_set, args=(key, field))
+    st.session_state[key] = (
+        value  # panels change the selection too: the widget shows it, and never what it held before
+    )
+    st.selectbox(label, list(options), format_func=show, key=key, on_change=_set, args=(key, field))
 
 
 def _key(view: View, field: str) -> str:

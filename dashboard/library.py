@@ -11,7 +11,13 @@ from pathlib import Path
 import explainers as ex
 from dashboard.compute import Compute
 from dashboard.configuration import FOLDERS_VARIABLE
-from dashboard.workspace import Configuration, OpenWorkspace, find_workspaces, open_workspace, read_configuration
+from dashboard.workspace import (
+    Configuration,
+    OpenWorkspace,
+    find_workspaces,
+    open_workspace,
+    read_configuration,
+)
 
 
 class Library:
@@ -30,7 +36,9 @@ class Library:
     def open(self, name: str) -> OpenWorkspace:
         """The open workspace; raises `ExplainerError` where there is none of this name or it does not open."""
         if name not in self.folders:
-            raise ex.UnreadableFile(f"There is no workspace {name!r} here; there are {', '.join(self.folders) or 'none'}.")
+            raise ex.UnreadableFile(
+                f"There is no workspace {name!r} here; there are {', '.join(self.folders) or 'none'}."
+            )
         with self._lock:
             if name not in self._open:
                 self._open[name] = open_workspace(self.folders[name])

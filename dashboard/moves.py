@@ -24,8 +24,14 @@ def changes(view: View, name: str, code: float) -> list[tuple[str, float]]:
 
 def companions(view: View, name: str) -> list[str]:
     """Features that move with this one: declared, or strongly correlated numbers."""
-    declared = {r.other if r.feature == name else r.feature for r in view.schema.relations if r.kind == "moves_with" and name in (r.feature, r.other)}
-    groups = view.compute.kept(("together", view.data.digest), lambda: ex.correlated_groups(view.data, threshold=TOGETHER))
+    declared = {
+        r.other if r.feature == name else r.feature
+        for r in view.schema.relations
+        if r.kind == "moves_with" and name in (r.feature, r.other)
+    }
+    groups = view.compute.kept(
+        ("together", view.data.digest), lambda: ex.correlated_groups(view.data, threshold=TOGETHER)
+    )
     group = next((g for g in groups if name in g), ())
     numbers = {other for other in group if not view.schema.feature(other).categorical}
     return [other for other in view.schema.names if other in (declared | numbers) and other != name]

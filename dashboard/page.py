@@ -30,6 +30,8 @@ TOGETHER = 0.25
 @st.fragment
 def draw(page: Page) -> None:
     """Draw a page of the open workspace; call from the page's script."""
+    if st.session_state.pop("header-changed", False):
+        st.rerun()  # the header stands outside of this fragment
     view = session.view()
     key = f"{page.name}:{view.workspace.key}"
     payload = {"layout": page.layout, "blocks": gather(page, view)}
@@ -55,7 +57,9 @@ def handle(page: Page, event: Mapping[str, Any]) -> None:
     name = str(event["block"]).partition(".")[0]
     for panel in page.panels:
         if panel.name == name:
-            session.select(panel.apply(event, view))
+            chosen = panel.apply(event, view)
+            st.session_state["header-changed"] = chosen.target != view.selection.target
+            session.select(chosen)
 
 
 def _refused(panel: Panel, reason: str) -> Block:

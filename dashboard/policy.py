@@ -38,7 +38,9 @@ def global_attribution(model: ex.Model, data: ex.Dataset, space: str = "auto") -
         return local
     features = len(data.schema.features)
     budget = 2**features if features <= 7 else max(128, 4 * features + 2)
-    return ex.KernelShap(background=50, budget=budget, space=local.space)
+    return ex.KernelShap(
+        background=50, budget=budget, space="raw" if space == "raw" and "raw" in model.abilities else "auto"
+    )
 
 
 def surrogate() -> ex.Explainer:

@@ -43,13 +43,19 @@ class Check:
 
 def draw() -> None:
     """Two places to drop files, then what was recognised, then *Open*."""
-    model_file = st.file_uploader("Model", key="upload-model", help="A model file; decided by content, not by name.")
+    model_file = st.file_uploader(
+        "Model", key="upload-model", help="A model file; decided by content, not by name."
+    )
     data_file = st.file_uploader("Data", key="upload-data", help="A table, or pictures in a zip or npz.")
     st.caption("Stays on this machine.")
     with st.expander("What can be opened, and why some files are refused"):
         st.markdown(REFUSED)
     model = _model(model_file) if model_file is not None else None
-    data = _read("data", data_file, lambda: ex.load_dataset(data_file.getvalue(), name=data_file.name)) if data_file is not None else None
+    data = (
+        _read("data", data_file, lambda: ex.load_dataset(data_file.getvalue(), name=data_file.name))
+        if data_file is not None
+        else None
+    )
     if data_file is not None and data is not None:
         _preview(model, data, data_file.name, model_file.name if model_file is not None else "")
     if any(place.workspace.private for place in st.session_state.get("places", {}).values()):
@@ -66,9 +72,15 @@ def _model(file: Any) -> ex.Model | None:
         except (ValueError, UnicodeDecodeError) as error:
             st.error(literal(f"{declared.name} is not JSON: {error}"), icon=":material/error:")
     key = f"{file.file_id}:{declared.file_id if declared is not None else ''}"
-    model = _read("model", file, lambda: ex.load_model(file.getvalue(), architecture, name=file.name), key)
+    model: ex.Model | None = _read(
+        "model", file, lambda: ex.load_model(file.getvalue(), architecture, name=file.name), key
+    )
     if model is None and "architecture" in str(st.session_state.get("upload-error-model", "")):
-        st.file_uploader("Architecture (JSON)", key="upload-architecture", help="The list of layers these weights belong to.")
+        st.file_uploader(
+            "Architecture (JSON)",
+            key="upload-architecture",
+            help="The list of layers these weights belong to.",
+        )
     return model
 
 
@@ -97,7 +109,7 @@ def _preview(model: ex.Model | None, data: ex.Dataset, data_name: str, model_nam
     classes = _class_names(model)
     table: pd.DataFrame | None = None
     if data.modality == "table":
-        table = _columns_editor(model, data, data_name)
+        table = _columns_editor(model, data)
         roles = _train_rows(data, table)
     else:
         st.markdown(f"{len(data):,} pictures of {' × '.join(map(str, data.schema.shape))}")
@@ -108,8 +120,18 @@ def _preview(model: ex.Model | None, data: ex.Dataset, data_name: str, model_nam
     workspace, checks = assemble(model, data, table, classes, data_name, roles)
     for check in checks:
         icon = ":material/check:" if check.holds else ":material/close:"
-        st.markdown(f"{icon} {literal(check.title)}" + (f"  \n:small[{literal(check.text)}]" if check.text else ""))
-    st.button("Open", type="primary", disabled=workspace is None, on_click=_open, args=(workspace,), width="stretch", key="upload-open")
+        st.markdown(
+            f"{icon} {literal(check.title)}" + (f"  \n:small[{literal(check.text)}]" if check.text else "")
+        )
+    st.button(
+        "Open",
+        type="primary",
+        disabled=workspace is None,
+        on_click=_open,
+        args=(workspace,),
+        width="stretch",
+        key="upload-open",
+    )
 
 
 def _open(workspace: OpenWorkspace) -> None:
@@ -121,10 +143,16 @@ def _class_names(model: ex.Model | None) -> tuple[str, ...]:
     """Names for the outputs, as people should read them; positive class second."""
     if model is None or not model.classes:
         return ()
-    given = st.text_input("Names of the classes, in output order", ", ".join(str(name) for name in model.classes), key=f"upload-classes-{model.digest[:12]}")
+    given = st.text_input(
+        "Names of the classes, in output order",
+        ", ".join(str(name) for name in model.classes),
+        key=f"upload-classes-{model.digest[:12]}",
+    )
     names = tuple(part.strip() for part in given.split(","))
     if len(names) != len(model.classes) or len(set(names)) != len(names):
-        st.warning(f"The model has {len(model.classes)} classes; give as many different names, with commas between them.")
+        st.warning(
+            f"The model has {len(model.classes)} classes; give as many different names, with commas between them."
+        )
         return ()
     return names
 
@@ -141,7 +169,8 @@ def preview(model: ex.Model | None, data: ex.Dataset) -> pd.DataFrame:
             return "true outcome"
         if name == role:
             return "train/test role"
-        return "ignore" if known is not None and name not in known else "feature"
+        stored = name.replace(" ", "_")  # as LightGBM keeps it
+        return "ignore" if known is not None and name not in known and stored not in known else "feature"
 
     return pd.DataFrame(
         {
@@ -155,8 +184,10 @@ def preview(model: ex.Model | None, data: ex.Dataset) -> pd.DataFrame:
     )
 
 
-def _columns_editor(model: ex.Model | None, data: ex.Dataset, data_name: str) -> pd.DataFrame:
-    st.markdown(f"{len(data):,} rows, {len(data.schema.features)} columns. Correct what was inferred wrongly:")
+def _columns_editor(model: ex.Model | None, data: ex.Dataset) -> pd.DataFrame:
+    st.markdown(
+        f"{len(data):,} rows, {len(data.schema.features)} columns. Correct what was inferred wrongly:"
+    )
     choices = {
         "column": st.column_config.TextColumn("Column", disabled=True),
         "use": st.column_config.SelectboxColumn("Use", options=_USES, required=True),
@@ -166,7 +197,9 @@ def _columns_editor(model: ex.Model | None, data: ex.Dataset, data_name: str) ->
         "example": st.column_config.TextColumn("First row", disabled=True),
     }
     key = f"upload-columns-{data.digest[:12]}-{model.digest[:12] if model is not None else ''}"
-    edited = st.data_editor(preview(model, data), column_config=choices, hide_index=True, width="stretch", key=key, height=320)
+    edited = st.data_editor(
+        preview(model, data), column_config=choices, hide_index=True, width="stretch", key=key, height=320
+    )
     assert isinstance(edited, pd.DataFrame)
     return edited
 
@@ -189,15 +222,22 @@ def assemble(
     role: str | None = None,
 ) -> tuple[OpenWorkspace | None, list[Check]]:
     """The workspace, or ``None`` where the checklist says what does not fit. `role` applies to every row."""
-    checks = [Check("The model was opened", True, model.family), Check("The data were read", True, f"{len(data):,} cases")]
+    checks = [
+        Check("The model was opened", True, model.family),
+        Check("The data were read", True, f"{len(data):,} cases"),
+    ]
     try:
         cases = data if table is None else _dataset(data, table, model)
         if role is not None:
             cases = dataclasses.replace(cases, role=np.full(len(cases), role, "<U9"))
-        model = model.with_classes(classes) if classes and tuple(map(str, model.classes)) != classes else model
+        model = (
+            model.with_classes(classes) if classes and tuple(map(str, model.classes)) != classes else model
+        )
     except ex.ExplainerError as error:
         return None, [*checks, Check("The columns can be used as said", False, str(error))]
-    checks.append(_checked("Model and data fit together, and a prediction was tried", lambda: model.check(cases)))
+    checks.append(
+        _checked("Model and data fit together, and a prediction was tried", lambda: model.check(cases))
+    )
     if cases.y is not None:
         truth = cases.y
         checks.append(_checked("The true outcome fits the model's answers", lambda: model.truth(truth)))
@@ -206,7 +246,14 @@ def assemble(
     if not all(check.holds for check in checks):
         return None, checks
     about = Description(title=name, summary=f"{model.family} on {name}")
-    opened = OpenWorkspace(cases.digest[:16] + model.digest[-8:], about, cases, (OpenModel("uploaded model", model),), cases.schema.target or "", private=True)
+    opened = OpenWorkspace(
+        cases.digest[:16] + model.digest[-8:],
+        about,
+        cases,
+        (OpenModel("uploaded model", model),),
+        cases.schema.target or "",
+        private=True,
+    )
     return opened, checks
 
 
@@ -217,11 +264,17 @@ def _dataset(data: ex.Dataset, table: pd.DataFrame, model: ex.Model) -> ex.Datas
     roles = [name for name, use in uses.items() if use == "train/test role"]
     for names, what in ((target, "true outcome"), (roles, "train/test role")):
         if len(names) > 1:
-            raise ex.SchemaMismatch(f"Only one column can be the {what}; you chose {', '.join(map(repr, names))}.")
+            raise ex.SchemaMismatch(
+                f"Only one column can be the {what}; you chose {', '.join(map(repr, names))}."
+            )
     ignore = [name for name, use in uses.items() if use == "ignore"]
-    cases = ex.Dataset.from_frame(data.X, target[0] if target else None, role=roles[0] if roles else None, ignore=ignore)
+    cases = ex.Dataset.from_frame(
+        data.X, target[0] if target else None, role=roles[0] if roles else None, ignore=ignore
+    )
     features = {feature.name: feature for feature in cases.schema.features}
-    notes = tuple(_note(row, features[row.column], data) for row in table.itertuples() if row.column in features)
+    notes = tuple(
+        _note(row, features[row.column], data) for row in table.itertuples() if row.column in features
+    )
     cases = describe(cases, notes)
     sentence = model.mismatch(cases)
     if sentence:
@@ -235,8 +288,12 @@ def _note(row: Any, feature: ex.Feature, data: ex.Dataset) -> FeatureNote:
     if row.kind in ("category", "boolean") and not feature.categorical:
         categories = tuple(sorted(data.X[feature.name].dropna().unique().tolist()))
         if len(categories) > 200:
-            raise ex.SchemaMismatch(f"{feature.name!r} has {len(categories):,} different values: too many for a category. Keep it a number, or ignore it.")
-    return FeatureNote(name=feature.name, kind=row.kind, unit=row.unit or None, change=row.change, categories=categories)
+            raise ex.SchemaMismatch(
+                f"{feature.name!r} has {len(categories):,} different values: too many for a category. Keep it a number, or ignore it."
+            )
+    return FeatureNote(
+        name=feature.name, kind=row.kind, unit=row.unit or None, change=row.change, categories=categories
+    )
 
 
 def _checked(title: str, check: Any) -> Check:

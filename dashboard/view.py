@@ -56,7 +56,9 @@ class View:
             raise ex.ExplainerError(found.message)
         if found is None:
             if title in self.selection.cancelled:
-                raise ex.ExplainerError(f"Stopped: {title}. Nothing is lost; choose “compute again” to resume.")
+                raise ex.ExplainerError(
+                    f"Stopped: {title}. Nothing is lost; choose “compute again” to resume."
+                )
             job = self.compute.job(title, self.model, self.data, explainer, rows, target)
             if all(job.key != other.key for other in self.pending):
                 self.pending.append(job)
@@ -91,14 +93,14 @@ class View:
     @cached_property
     def scores(self) -> np.ndarray:
         """The prediction looked at, for every row, ``(n,)``."""
-        return self.predictions[:, self.output]
+        return np.asarray(self.predictions[:, self.output])
 
     @cached_property
     def decided(self) -> np.ndarray:
         """The decision for every row: the threshold for two classes, else the largest output. ``(n,)`` positions."""
         if len(self.model.classes) == 2 and self.model.space == "probability":
             return (self.predictions[:, 1] >= self.selection.threshold).astype(np.int64)
-        return self.predictions.argmax(axis=1).astype(np.int64)
+        return np.asarray(self.predictions.argmax(axis=1).astype(np.int64))
 
     @cached_property
     def truth(self) -> np.ndarray | None:
@@ -106,7 +108,9 @@ class View:
         y = self.data.y
         if y is None:
             return None
-        found: np.ndarray = self.compute.kept(("truth", self.model.digest, self.data.digest), lambda: self.model.truth(y))
+        found: np.ndarray = self.compute.kept(
+            ("truth", self.model.digest, self.data.digest), lambda: self.model.truth(y)
+        )
         return found
 
     @cached_property
@@ -114,7 +118,7 @@ class View:
         """Which rows were decided wrongly, ``(n,)``, or ``None`` where that is unknown or makes no sense."""
         if self.truth is None or not self.classifies:
             return None
-        return (self.truth >= 0) & (self.truth != self.decided)
+        return np.asarray((self.truth >= 0) & (self.truth != self.decided))
 
     @cached_property
     def original(self) -> ex.Dataset:
@@ -162,7 +166,11 @@ class View:
         """What everything is compared with: ``100 training patients``."""
         count = min(policy.BACKGROUND, len(self.data.rows("train")) or len(self.data))
         many = self.workspace.about.subjects
-        return f"{count} training {many}" if len(self.data.rows("train")) else f"{count} {many} (may include training rows)"
+        return (
+            f"{count} training {many}"
+            if len(self.data.rows("train"))
+            else f"{count} {many} (may include training rows)"
+        )
 
     @cached_property
     def reasons(self) -> ex.Attribution:

@@ -73,7 +73,9 @@ class FeatureNote(_Strict):
 
     def on(self, feature: ex.Feature) -> ex.Feature:
         """The inferred feature with what is noted here."""
-        noted = {name: value for name, value in self.model_dump(exclude={"name"}).items() if value is not None}
+        noted = {
+            name: value for name, value in self.model_dump(exclude={"name"}).items() if value is not None
+        }
         return dataclasses.replace(feature, **noted)
 
 
@@ -226,4 +228,6 @@ def find_workspaces(*folders: Path) -> list[Path]:
     for folder in folders:
         inner = [folder] if (folder / "workspace.toml").exists() else sorted(folder.glob("*/"))
         found += [path for path in inner if (path / "workspace.toml").exists()]
-    return sorted(dict.fromkeys(found), key=lambda path: (read_configuration(path).workspace.order, path.name))
+    return sorted(
+        dict.fromkeys(found), key=lambda path: (read_configuration(path).workspace.order, path.name)
+    )

@@ -37,7 +37,7 @@ from explainers.sampling.groups import correlated_groups
 from explainers.schema import Feature, Relation, Schema
 from explainers.settings import Range, Setting, settings_of
 from explainers.summary import mean_absolute
-from explainers.version import VERSION as __version__
+from explainers.version import __version__
 
 __all__ = [
     "EXPLAINERS",

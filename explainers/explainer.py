@@ -70,7 +70,7 @@ class Problem:
             return np.zeros(m, dtype=np.int64)
         if k == 2 and self.model.classes:
             return np.ones(m, dtype=np.int64)
-        return self.predictions.argmax(axis=1).astype(np.int64)
+        return np.asarray(self.predictions.argmax(axis=1), dtype=np.int64)
 
     @property
     def target_labels(self) -> tuple[Any, ...]:

@@ -18,7 +18,7 @@ from explainers.explainer import Explainer, Problem, why_not
 from explainers.model import Model
 from explainers.progress import Progress, silent
 from explainers.registry import EXPLAINERS
-from explainers.version import VERSION, versions
+from explainers.version import __version__, versions
 
 Rows = Sequence[Any] | np.ndarray | Dataset | None
 
@@ -34,7 +34,7 @@ class Request:
     target: Any
     background: str | None
     outputs: tuple[Any, ...] = ()
-    version: str = VERSION
+    version: str = __version__
 
     @classmethod
     def of(

@@ -93,7 +93,10 @@ class Attribution(Explanation):
             cases, places = np.indices(flat.shape)
             return pd.DataFrame({"case": cases.ravel(), "place": places.ravel(), "value": flat.ravel()})
         index = np.indices(self.values.shape)
-        table: dict[str, Any] = {"case": index[0].ravel(), "feature": np.array(self.names, dtype=object)[index[1].ravel()]}
+        table: dict[str, Any] = {
+            "case": index[0].ravel(),
+            "feature": np.array(self.names, dtype=object)[index[1].ravel()],
+        }
         if self.values.ndim == 3:
             table["output"] = np.array(self.targets, dtype=object)[index[2].ravel()]
         table["value"] = self.values.ravel()
@@ -144,9 +147,15 @@ class Effect(Explanation):
         """One row per feature and grid value."""
         parts = [
             pd.DataFrame({"feature": name, "at": grid, "mean": mean, "standard_error": error})
-            for name, grid, mean, error in zip(self.names, self.grids, self.mean, self.standard_error, strict=True)
+            for name, grid, mean, error in zip(
+                self.names, self.grids, self.mean, self.standard_error, strict=True
+            )
         ]
-        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["feature", "at", "mean", "standard_error"])
+        return (
+            pd.concat(parts, ignore_index=True)
+            if parts
+            else pd.DataFrame(columns=["feature", "at", "mean", "standard_error"])
+        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -180,7 +189,10 @@ class Counterfactuals(Explanation):
             for rank in range(int(count)):
                 now, then = self.original[case], self.changed[case, rank]
                 moved = ~((now == then) | (np.isnan(now) & np.isnan(then)))
-                rows += [(case, rank, self.names[j], now[j], then[j], self.output[case, rank]) for j in np.flatnonzero(moved)]
+                rows += [
+                    (case, rank, self.names[j], now[j], then[j], self.output[case, rank])
+                    for j in np.flatnonzero(moved)
+                ]
         return pd.DataFrame(rows, columns=["case", "suggestion", "feature", "now", "then", "output"])
 
 

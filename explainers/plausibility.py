@@ -74,13 +74,17 @@ def _decimals(matrix: np.ndarray) -> np.ndarray:
 
 def _width(known: np.ndarray, schema: Schema) -> np.ndarray:
     """What counts as a distance of one: the standard deviation of a number, any change of a category."""
-    filled = np.where(np.isnan(known), np.nanmean(np.where(np.isnan(known).all(axis=0), 0.0, known), axis=0), known)
+    filled = np.where(
+        np.isnan(known), np.nanmean(np.where(np.isnan(known).all(axis=0), 0.0, known), axis=0), known
+    )
     width = filled.std(axis=0)
     width[list(schema.categorical)] = 1.0
     return np.where(width > 0, width, 1.0)
 
 
-def _nearest(cases: np.ndarray, known: np.ndarray, width: np.ndarray, schema: Schema, skip_self: bool) -> np.ndarray:
+def _nearest(
+    cases: np.ndarray, known: np.ndarray, width: np.ndarray, schema: Schema, skip_self: bool
+) -> np.ndarray:
     categorical = np.zeros(known.shape[1], dtype=bool)
     categorical[list(schema.categorical)] = True
     nearest = np.empty(len(cases))

@@ -6,13 +6,13 @@ import functools
 import importlib.metadata
 import platform
 
-VERSION = "0.1.0"
+__version__ = "0.1.0"
 
 
 @functools.cache
 def versions() -> dict[str, str]:
     """Versions of what the numbers depend on."""
-    found = {"whyboard": VERSION, "python": platform.python_version()}
+    found = {"whyboard": __version__, "python": platform.python_version()}
     for name in ("numpy", "torch", "scikit-learn", "shap", "lime", "onnxruntime"):
         try:
             found[name] = importlib.metadata.version(name)

@@ -27,14 +27,20 @@ def test_there_are_sources_to_check() -> None:
     assert len(SOURCES) > 60
 
 
-@pytest.mark.parametrize("path", [p for p in SOURCES if "dashboard" in p.parts], ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", [p for p in SOURCES if "dashboard" in p.parts], ids=lambda p: str(p.relative_to(ROOT))
+)
 def test_dashboard_uses_only_the_public_surface(path: Path) -> None:
     for module, names in imports(path):
         assert not module.startswith("explainers."), f"imports {module}; use explainers.__all__"
         if module == "explainers":
             assert set(names) <= set(explainers.__all__)
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    used = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name) and n.value.id == "ex"}
+    used = {
+        n.attr
+        for n in ast.walk(tree)
+        if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name) and n.value.id == "ex"
+    }
     assert used <= set(explainers.__all__)
 
 
@@ -46,12 +52,21 @@ def test_nobody_catches_everything_or_runs_foreign_code(path: Path) -> None:
             assert "BaseException" not in ast.unparse(node.type), f"line {node.lineno} catches BaseException"
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
-            assert called not in ("eval", "exec", "pickle.load", "pickle.loads", "joblib.load", "torch.jit.load"), called
+            assert called not in (
+                "eval",
+                "exec",
+                "pickle.load",
+                "pickle.loads",
+                "joblib.load",
+                "torch.jit.load",
+            ), called
             if called == "torch.load":
                 assert any(k.arg == "weights_only" and ast.unparse(k.value) == "True" for k in node.keywords)
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("explainers/**/*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("explainers/**/*.py")), ids=lambda p: str(p.relative_to(ROOT))
+)
 def test_devices_are_chosen_in_one_place(path: Path) -> None:
     if path.name == "device.py":
         return
@@ -65,7 +80,11 @@ def test_only_compute_asks_the_model() -> None:
     askers = set()
     for path in ROOT.glob("dashboard/**/*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and ast.unparse(node.func) in ("ex.explain", "model.predict", "model.raw"):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and ast.unparse(node.func) in ("ex.explain", "model.predict", "model.raw")
+            ):
                 askers.add(path.name)
     assert askers == {"compute.py"}
 

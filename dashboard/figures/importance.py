@@ -33,10 +33,17 @@ Bar = tuple[float, float]  # value and standard error
 def in_scale(importance: Importance, space: str, unit: str = "") -> Importance:
     """Mean |SHAP| in the unit in which contributions are drawn: percentage points, log-odds, target units."""
     scale = Scale(space, unit)
-    errors = {name: getattr(importance, name) for name in ("standard_error", "background_error")}
-    scaled = {name: None if error is None else error * scale.factor for name, error in errors.items()}
-    metric = f"mean |SHAP|, {scale.axis}"
-    return dataclasses.replace(importance, values=importance.values * scale.factor, metric=metric, **scaled)
+
+    def scaled(error: np.ndarray | None) -> np.ndarray | None:
+        return None if error is None else error * scale.factor
+
+    return dataclasses.replace(
+        importance,
+        values=importance.values * scale.factor,
+        metric=f"mean |SHAP|, {scale.axis}",
+        standard_error=scaled(importance.standard_error),
+        background_error=scaled(importance.background_error),
+    )
 
 
 def importances(

@@ -21,8 +21,14 @@ CASE_TABLE = Page(
     "case",
     (Strip(), CaseList(), Prediction(), Reasons(), WhatIf(), Suggestions()),
     {
-        "wide": {"columns": [0.62, 0.9, 0.6, 1.1], "areas": [["strip", "strip", "strip", "move"], ["cases", "main", "main", "whatif"]]},
-        "medium": {"columns": [1.25, 1], "areas": [["strip", "move"], ["main", "whatif"], ["cases", "cases"]]},
+        "wide": {
+            "columns": [0.62, 0.9, 0.6, 1.1],
+            "areas": [["strip", "strip", "strip", "move"], ["cases", "main", "main", "whatif"]],
+        },
+        "medium": {
+            "columns": [1.25, 1],
+            "areas": [["strip", "move"], ["main", "whatif"], ["cases", "cases"]],
+        },
         "narrow": {"columns": [1], "areas": [["strip"], ["move"], ["main"], ["whatif"], ["cases"]]},
     },
 )
@@ -31,7 +37,10 @@ CASE_PICTURE = Page(
     "case",
     (Strip(), CaseList(), Picture(), Classes()),
     {
-        "wide": {"columns": [0.62, 1.0, 0.8, 0.8], "areas": [["strip", "strip", "move", "move"], ["cases", "main", "main", "side"]]},
+        "wide": {
+            "columns": [0.62, 1.0, 0.8, 0.8],
+            "areas": [["strip", "strip", "move", "move"], ["cases", "main", "main", "side"]],
+        },
         "medium": {"columns": [1.6, 1], "areas": [["strip", "move"], ["main", "side"], ["cases", "cases"]]},
         "narrow": {"columns": [1], "areas": [["strip"], ["move"], ["main"], ["side"], ["cases"]]},
     },
@@ -41,7 +50,10 @@ OVERVIEW_TABLE = Page(
     "overview",
     (Strip(), Facts(), GlobalImportance(), FeatureEffect(), Beeswarm()),
     {
-        "wide": {"columns": [1.1, 0.9, 0.6, 1.1], "areas": [["strip", "strip", "strip", "move"], ["facts", "main", "main", "side"]]},
+        "wide": {
+            "columns": [1.1, 0.9, 0.6, 1.1],
+            "areas": [["strip", "strip", "strip", "move"], ["facts", "main", "main", "side"]],
+        },
         "medium": {"columns": [1.3, 1], "areas": [["strip", "move"], ["main", "side"], ["facts", "facts"]]},
         "narrow": {"columns": [1], "areas": [["strip"], ["move"], ["facts"], ["main"], ["side"]]},
     },
@@ -51,7 +63,10 @@ OVERVIEW_PICTURE = Page(
     "overview",
     (Strip(), Facts(), PicturesTogether()),
     {
-        "wide": {"columns": [1.1, 0.8, 1.2], "areas": [["strip", "strip", "move"], ["facts", "main", "main"]]},
+        "wide": {
+            "columns": [1.1, 0.8, 1.2],
+            "areas": [["strip", "strip", "move"], ["facts", "main", "main"]],
+        },
         "narrow": {"columns": [1], "areas": [["strip"], ["move"], ["facts"], ["main"]]},
     },
 )

@@ -23,13 +23,42 @@ class Beeswarm:
     def blocks(self, view: View) -> list[Block]:
         shap = global_attribution(view)
         if shap is None:
-            return [{"id": "beeswarm.chart", "kind": "chart", "area": self.area, "title": self.title, "loading": True, "height": 320}]
+            return [
+                {
+                    "id": "beeswarm.chart",
+                    "kind": "chart",
+                    "area": self.area,
+                    "title": self.title,
+                    "loading": True,
+                    "height": 320,
+                }
+            ]
         rows = np.array(browse_sample(view, len(shap.values)))
-        figure = beeswarm(shap, view.schema, view.data.matrix[rows], rows, selected=view.selection.row, unit=view.workspace.target_unit)
+        figure = beeswarm(
+            shap,
+            view.schema,
+            view.data.matrix[rows],
+            rows,
+            selected=view.selection.row,
+            unit=view.workspace.target_unit,
+        )
         alt = "One dot for each case and feature: right raises, left lowers the prediction"
         return [
-            {"id": "beeswarm.chart", "kind": "chart", "area": self.area, "title": self.title, "figure": figure, "height": int(figure.layout.height), "click": True, "alt": alt}
-            | {"footer": words.footer(shap), "code": words.reproduction_line(shap), "csv": csv_text(shap.to_frame())}
+            {
+                "id": "beeswarm.chart",
+                "kind": "chart",
+                "area": self.area,
+                "title": self.title,
+                "figure": figure,
+                "height": int(figure.layout.height),
+                "click": True,
+                "alt": alt,
+            }
+            | {
+                "footer": words.footer(shap),
+                "code": words.reproduction_line(shap),
+                "csv": csv_text(shap.to_frame()),
+            }
         ]
 
     def apply(self, event: Event, view: View) -> Selection:

@@ -19,7 +19,12 @@ LISTED = 200
 #: With pictures fewer, since each brings its own small picture; and how large that is.
 PICTURED, THUMB = 60, 32
 
-_SORTS = {"high": "highest first", "low": "lowest first", "near": "nearest to the decision", "file": "as in the file"}
+_SORTS = {
+    "high": "highest first",
+    "low": "lowest first",
+    "near": "nearest to the decision",
+    "file": "as in the file",
+}
 
 
 class CaseList:
@@ -36,7 +41,13 @@ class CaseList:
             shown = np.concatenate([[view.selection.row], shown])
         more = "" if len(found) <= most else f"; the first {most} are listed"
         return [
-            {"id": "cases.filter", "kind": "controls", "area": self.area, "title": self.title, "controls": _controls(view)},
+            {
+                "id": "cases.filter",
+                "kind": "controls",
+                "area": self.area,
+                "title": self.title,
+                "controls": _controls(view),
+            },
             {
                 "id": "cases.list",
                 "kind": "list",
@@ -86,10 +97,36 @@ def _controls(view: View) -> list[Block]:
     ]
     if view.wrong is not None:
         decisions = {"all": "all", "right": "right", "wrong": "wrong"}
-        controls.append({"id": "show", "kind": "segmented", "label": "Decision", "value": wanted.show, "options": _options(decisions)})
+        controls.append(
+            {
+                "id": "show",
+                "kind": "segmented",
+                "label": "Decision",
+                "value": wanted.show,
+                "options": _options(decisions),
+            }
+        )
         outcomes = {"": "any"} | {str(name): plain_text(name) for name in view.model.classes}
-        controls.append({"id": "label", "kind": "select", "label": "True outcome", "value": wanted.label, "options": _options(outcomes)})
-    controls.append({"id": "search", "kind": "number", "label": "Go to case number", "value": view.selection.row, "min": 0, "max": len(view.data) - 1, "step": 1})
+        controls.append(
+            {
+                "id": "label",
+                "kind": "select",
+                "label": "True outcome",
+                "value": wanted.label,
+                "options": _options(outcomes),
+            }
+        )
+    controls.append(
+        {
+            "id": "search",
+            "kind": "number",
+            "label": "Go to case number",
+            "value": view.selection.row,
+            "min": 0,
+            "max": len(view.data) - 1,
+            "step": 1,
+        }
+    )
     return controls
 
 
@@ -99,7 +136,11 @@ def _options(choices: dict[str, str]) -> list[dict[str, str]]:
 
 def _item(view: View, row: int) -> dict[str, object]:
     scale = Scale(view.model.space, view.workspace.target_unit)
-    item: dict[str, object] = {"id": str(row), "title": f"#{row}", "value": scale.level(float(view.scores[row]))}
+    item: dict[str, object] = {
+        "id": str(row),
+        "title": f"#{row}",
+        "value": scale.level(float(view.scores[row])),
+    }
     if view.data.modality == "image":
         item["picture"] = view.compute.kept(("thumb", view.data.digest, row), lambda: thumb(view.data.X[row]))
     if view.model.space == "probability":

@@ -26,10 +26,29 @@ class Classes:
             {"style": "caption", "text": calibration(view) or " "},
         ]
         outputs = view.predictions[view.selection.row]
-        figure = class_bars(outputs, view.model.classes or tuple(range(len(outputs))), view.output, space=view.model.space)
+        figure = class_bars(
+            outputs, view.model.classes or tuple(range(len(outputs))), view.output, space=view.model.space
+        )
         return [
-            {"id": "classes.text", "kind": "text", "area": self.area, "title": self.title, "items": items, "live": True},
-            {"id": "classes.chart", "kind": "chart", "area": self.area, "title": "Any class as target", "figure": figure, "height": int(figure.layout.height), "click": True, "alt": "The outputs of the model for this picture", "footer": "Click a class to explain it."},
+            {
+                "id": "classes.text",
+                "kind": "text",
+                "area": self.area,
+                "title": self.title,
+                "items": items,
+                "live": True,
+            },
+            {
+                "id": "classes.chart",
+                "kind": "chart",
+                "area": self.area,
+                "title": "Any class as target",
+                "figure": figure,
+                "height": int(figure.layout.height),
+                "click": True,
+                "alt": "The outputs of the model for this picture",
+                "footer": "Click a class to explain it.",
+            },
         ]
 
     def apply(self, event: Event, view: View) -> Selection:

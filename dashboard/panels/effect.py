@@ -23,22 +23,62 @@ class FeatureEffect:
 
     def blocks(self, view: View) -> list[Block]:
         name = chosen(view)
-        options = [{"value": feature.name, "label": plain_text(feature.title)} for feature in view.schema.features]
+        options = [
+            {"value": feature.name, "label": plain_text(feature.title)} for feature in view.schema.features
+        ]
         choose = {"id": "feature", "kind": "select", "label": "Feature", "value": name, "options": options}
-        head: Block = {"id": "effect.choose", "kind": "controls", "area": self.area, "title": self.title, "controls": [choose]}
-        found = view.later(f"Effect of {plain_text(name)}", policy.effects(name), browse_sample(view, policy.MOST_CASES), view.target)
+        head: Block = {
+            "id": "effect.choose",
+            "kind": "controls",
+            "area": self.area,
+            "title": self.title,
+            "controls": [choose],
+        }
+        found = view.later(
+            f"Effect of {plain_text(name)}",
+            policy.effects(name),
+            browse_sample(view, policy.MOST_CASES),
+            view.target,
+        )
         if found is None:
-            return [head, {"id": "effect.chart", "kind": "chart", "area": self.area, "loading": True, "height": 320}]
+            return [
+                head,
+                {"id": "effect.chart", "kind": "chart", "area": self.area, "loading": True, "height": 320},
+            ]
         j = view.schema.position(name)
         dot = (float(view.case.matrix[0, j]), view.score)
         density = view.data.matrix[view.workspace.rows, j]
-        figure = effect(found, name, view.schema, selected=dot, density=density[~np.isnan(density)], unit=view.workspace.target_unit)
+        figure = effect(
+            found,
+            name,
+            view.schema,
+            selected=dot,
+            density=density[~np.isnan(density)],
+            unit=view.workspace.target_unit,
+        )
         said = words.effect_sentence(found, name, view.schema)
-        chart = {"id": "effect.chart", "kind": "chart", "area": self.area, "figure": figure, "height": int(figure.layout.height), "alt": said}
+        chart = {
+            "id": "effect.chart",
+            "kind": "chart",
+            "area": self.area,
+            "figure": figure,
+            "height": int(figure.layout.height),
+            "alt": said,
+        }
         return [
             head,
-            {"id": "effect.text", "kind": "text", "area": self.area, "items": [{"style": "sentence", "text": said}]},
-            chart | {"footer": words.footer(found), "code": words.reproduction_line(found), "csv": csv_text(found.to_frame())},
+            {
+                "id": "effect.text",
+                "kind": "text",
+                "area": self.area,
+                "items": [{"style": "sentence", "text": said}],
+            },
+            chart
+            | {
+                "footer": words.footer(found),
+                "code": words.reproduction_line(found),
+                "csv": csv_text(found.to_frame()),
+            },
         ]
 
     def apply(self, event: Event, view: View) -> Selection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import explainers as ex
 from dashboard.figures.numbers import Scale, counted, number, percent
@@ -36,10 +37,20 @@ class Facts:
 
     def blocks(self, view: View) -> list[Block]:
         items = [{"style": "sentence", "text": text} for text in _about(view)]
-        blocks: list[Block] = [{"id": "facts.model", "kind": "text", "area": self.area, "title": self.title, "items": items}]
+        blocks: list[Block] = [
+            {"id": "facts.model", "kind": "text", "area": self.area, "title": self.title, "items": items}
+        ]
         if view.truth is None:
             said = "The data have no column with the true outcome, so nothing can be said of how well the model does."
-            return [*blocks, {"id": "facts.none", "kind": "text", "area": self.area, "items": [{"style": "caption", "text": said}]}]
+            return [
+                *blocks,
+                {
+                    "id": "facts.none",
+                    "kind": "text",
+                    "area": self.area,
+                    "items": [{"style": "caption", "text": said}],
+                },
+            ]
         found = _performance(view)
         return [*blocks, _figures(found), *_pictures(view)]
 
@@ -49,10 +60,18 @@ class Facts:
 
 def _about(view: View) -> list[str]:
     inputs = (
-        f"{len(view.schema.features)} features" if view.data.modality == "table" else "pictures of " + " × ".join(map(str, view.schema.shape[1:]))
+        f"{len(view.schema.features)} features"
+        if view.data.modality == "table"
+        else "pictures of " + " × ".join(map(str, view.schema.shape[1:]))
     )
-    answer = f"the probability of {', '.join(plain_text(c) for c in view.model.classes)}" if view.classifies else plain_text(view.workspace.target_label or "a number")
-    told = [f"{plain_text(view.workspace.models[view.selection.model].name)}: {view.model.family}. From {inputs} it predicts {answer}."]
+    answer = (
+        f"the probability of {', '.join(plain_text(c) for c in view.model.classes)}"
+        if view.classifies
+        else plain_text(view.workspace.target_label or "a number")
+    )
+    told = [
+        f"{plain_text(view.workspace.models[view.selection.model].name)}: {view.model.family}. From {inputs} it predicts {answer}."
+    ]
     if view.workspace.models[view.selection.model].note:
         told.append(plain_text(view.workspace.models[view.selection.model].note, 400))
     return told
@@ -60,7 +79,10 @@ def _about(view: View) -> list[str]:
 
 def _performance(view: View) -> ex.Performance:
     key = ("performance", view.model.digest, view.data.digest, view.selection.threshold)
-    found = view.compute.kept(key, lambda: ex.performance(view.model, view.data, view.selection.threshold, predictions=view.predictions))
+    found = view.compute.kept(
+        key,
+        lambda: ex.performance(view.model, view.data, view.selection.threshold, predictions=view.predictions),
+    )
     assert isinstance(found, ex.Performance)
     return found
 
@@ -70,27 +92,78 @@ def _figures(found: ex.Performance) -> Block:
     for name, estimate in found.estimates.items():
         title, show = _SCORES[name]
         interval = f"{show(estimate.low)} to {show(estimate.high)}"
-        rows.append({"id": name, "cells": [{"text": title}, {"text": show(estimate.value), "bold": True}, {"text": interval, "tone": "muted"}]})
-    columns = [{"id": "what", "label": f"on {counted(found.cases, 'case')}"}, {"id": "value", "label": "", "align": "right"}, {"id": "interval", "label": "95 % interval", "align": "right"}]
-    return {"id": "facts.figures", "kind": "table", "area": "facts", "columns": columns, "rows": rows, "footer": found.note}
+        rows.append(
+            {
+                "id": name,
+                "cells": [
+                    {"text": title},
+                    {"text": show(estimate.value), "bold": True},
+                    {"text": interval, "tone": "muted"},
+                ],
+            }
+        )
+    columns = [
+        {"id": "what", "label": f"on {counted(found.cases, 'case')}"},
+        {"id": "value", "label": "", "align": "right"},
+        {"id": "interval", "label": "95 % interval", "align": "right"},
+    ]
+    return {
+        "id": "facts.figures",
+        "kind": "table",
+        "area": "facts",
+        "columns": columns,
+        "rows": rows,
+        "footer": found.note,
+    }
 
 
 def _pictures(view: View) -> list[Block]:
     rows = view.workspace.rows
     assert view.truth is not None
     if not view.classifies:
-        figure = residuals(view.scores[rows], view.truth[rows], rows, selected=view.selection.row, unit=view.workspace.target_unit)
-        return [_chart("facts.residuals", "Where is it wrong?", figure, "True minus predicted against predicted")]
+        figure = residuals(
+            view.scores[rows],
+            view.truth[rows],
+            rows,
+            selected=view.selection.row,
+            unit=view.workspace.target_unit,
+        )
+        return [
+            _chart("facts.residuals", "Where is it wrong?", figure, "True minus predicted against predicted")
+        ]
     known = rows[view.truth[rows] >= 0]
-    blocks = [_chart("facts.confusion", "Which does it take for which?", confusion(view.truth[known], view.decided[known], view.model.classes), "Cases by true and decided class")]
+    blocks = [
+        _chart(
+            "facts.confusion",
+            "Which does it take for which?",
+            confusion(view.truth[known], view.decided[known], view.model.classes),
+            "Cases by true and decided class",
+        )
+    ]
     if view.model.space == "probability":
         had = (view.truth[known] == view.output).astype(int)
         figure = calibration(view.scores[known], had, selected=view.score)
         title = "Do its probabilities mean what they say?"
         scale = Scale(view.model.space)
-        blocks.insert(0, _chart("facts.calibration", title, figure, f"Predicted against observed share; this case at {scale.level(view.score)}"))
+        blocks.insert(
+            0,
+            _chart(
+                "facts.calibration",
+                title,
+                figure,
+                f"Predicted against observed share; this case at {scale.level(view.score)}",
+            ),
+        )
     return blocks
 
 
-def _chart(name: str, title: str, figure: object, alt: str) -> Block:
-    return {"id": name, "kind": "chart", "area": "facts", "title": title, "figure": figure, "height": int(figure.layout.height), "alt": alt}  # type: ignore[attr-defined]
+def _chart(name: str, title: str, figure: Any, alt: str) -> Block:
+    return {
+        "id": name,
+        "kind": "chart",
+        "area": "facts",
+        "title": title,
+        "figure": figure,
+        "height": int(figure.layout.height),
+        "alt": alt,
+    }

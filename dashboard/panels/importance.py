@@ -31,15 +31,41 @@ class GlobalImportance:
         shap = global_attribution(view)
         needs = _needs(view, groups)
         if shap is None:
-            waiting = {"id": "importance.chart", "kind": "chart", "area": self.area, "title": self.title, "loading": True, "height": 300}
+            waiting = {
+                "id": "importance.chart",
+                "kind": "chart",
+                "area": self.area,
+                "title": self.title,
+                "loading": True,
+                "height": 300,
+            }
             return [waiting]
         uses = in_scale(ex.mean_absolute(shap, groups), shap.space, view.workspace.target_unit)
         figure = importances(uses, needs, view.schema, selected=view.selection.feature)
         said = words.importance_sentence(uses, view.schema, needs)
-        chart = {"id": "importance.chart", "kind": "chart", "area": self.area, "figure": figure, "height": int(figure.layout.height), "click": True, "alt": said}
+        chart = {
+            "id": "importance.chart",
+            "kind": "chart",
+            "area": self.area,
+            "figure": figure,
+            "height": int(figure.layout.height),
+            "click": True,
+            "alt": said,
+        }
         return [
-            {"id": "importance.text", "kind": "text", "area": self.area, "title": self.title, "items": [{"style": "sentence", "text": said}]},
-            chart | {"footer": words.footer(shap), "code": words.reproduction_line(shap), "csv": csv_text(uses.to_frame())},
+            {
+                "id": "importance.text",
+                "kind": "text",
+                "area": self.area,
+                "title": self.title,
+                "items": [{"style": "sentence", "text": said}],
+            },
+            chart
+            | {
+                "footer": words.footer(shap),
+                "code": words.reproduction_line(shap),
+                "csv": csv_text(uses.to_frame()),
+            },
         ]
 
     def apply(self, event: Event, view: View) -> Selection:
@@ -49,7 +75,9 @@ class GlobalImportance:
 
 def related(view: View) -> tuple[tuple[str, ...], ...]:
     """Groups of features that rise and fall together: alone each looks unimportant, together they may not be."""
-    found: tuple[tuple[str, ...], ...] = view.compute.kept(("related", view.data.digest), lambda: ex.correlated_groups(view.data, RELATED))
+    found: tuple[tuple[str, ...], ...] = view.compute.kept(
+        ("related", view.data.digest), lambda: ex.correlated_groups(view.data, RELATED)
+    )
     return found
 
 
@@ -61,7 +89,9 @@ def global_attribution(view: View) -> ex.Attribution | None:
     full: ex.Attribution | None = view.compute.known(view.model, view.data, explainer, rows, target)
     if isinstance(full, ex.Attribution):
         return full
-    first: ex.Attribution | None = view.later("SHAP values, first cases", explainer, browse_sample(view, policy.FIRST_CASES), target)
+    first: ex.Attribution | None = view.later(
+        "SHAP values, first cases", explainer, browse_sample(view, policy.FIRST_CASES), target
+    )
     if first is not None:
         view.later(f"SHAP values of {len(rows)} cases", explainer, rows, target)
     return first

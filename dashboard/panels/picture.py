@@ -29,38 +29,96 @@ class Picture:
     def blocks(self, view: View) -> list[Block]:
         methods = policy.picture_methods(view.model, view.data)
         found = {type(method).__name__: self._ask(view, method) for method in methods}
-        large = view.selection.method if found.get(view.selection.method) is not None else next(iter(found), "")
+        large = (
+            view.selection.method if found.get(view.selection.method) is not None else next(iter(found), "")
+        )
         result = found.get(large)
         pixels = plain(view)
         tiles: list[dict[str, Any]] = [{"id": "plain", "base": pixels, "title": "The picture"}]
         if result is not None:
-            tiles.append({"id": large, "base": pixels, "overlay": overlay(result), "title": f"{title_of(methods, large)}: why “{plain_text(view.class_name)}”", "caption": _probability(view)})
-        footer = {} if result is None else {"footer": words.footer(result), "code": words.reproduction_line(result)}
+            tiles.append(
+                {
+                    "id": large,
+                    "base": pixels,
+                    "overlay": overlay(result),
+                    "title": f"{title_of(methods, large)}: why “{plain_text(view.class_name)}”",
+                    "caption": _probability(view),
+                }
+            )
+        footer = (
+            {}
+            if result is None
+            else {"footer": words.footer(result), "code": words.reproduction_line(result)}
+        )
         return [
-            {"id": "picture.large", "kind": "image", "area": self.area, "title": self.title, "tiles": tiles, "tile_size": 310, "tools": True, "colours": "signed", "opacity": 0.6} | footer,
-            {"id": "picture.said", "kind": "text", "area": self.area, "items": [{"style": "sentence", "text": question_of(methods, large)}, {"style": "caption", "text": "Red raises this class, blue lowers it; each map is scaled to its own maximum."}]},
+            {
+                "id": "picture.large",
+                "kind": "image",
+                "area": self.area,
+                "title": self.title,
+                "tiles": tiles,
+                "tile_size": 310,
+                "tools": True,
+                "colours": "signed",
+                "opacity": 0.6,
+            }
+            | footer,
+            {
+                "id": "picture.said",
+                "kind": "text",
+                "area": self.area,
+                "items": [
+                    {"style": "sentence", "text": question_of(methods, large)},
+                    {
+                        "style": "caption",
+                        "text": "Red raises this class, blue lowers it; each map is scaled to its own maximum.",
+                    },
+                ],
+            },
             self._tiles(view, methods, found, pixels),
         ]
 
     def _ask(self, view: View, method: ex.Explainer) -> ex.Attribution | None:
         try:
-            result: ex.Attribution | None = view.later(method.title, method, [view.selection.row], view.target)
+            result: ex.Attribution | None = view.later(
+                method.title, method, [view.selection.row], view.target
+            )
         except ex.ExplainerError:
             return None
         return result
 
-    def _tiles(self, view: View, methods: tuple[ex.Explainer, ...], found: dict[str, ex.Attribution | None], pixels: str) -> Block:
+    def _tiles(
+        self,
+        view: View,
+        methods: tuple[ex.Explainer, ...],
+        found: dict[str, ex.Attribution | None],
+        pixels: str,
+    ) -> Block:
         tiles = []
         for method in methods:
             name = type(method).__name__
-            tile: dict[str, Any] = {"id": name, "base": pixels, "title": method.title, "selected": name == view.selection.method}
+            tile: dict[str, Any] = {
+                "id": name,
+                "base": pixels,
+                "title": method.title,
+                "selected": name == view.selection.method,
+            }
             result = found[name]
             if result is not None:
                 tile["overlay"] = overlay(result)
             else:
                 tile["caption"] = "computing…"
             tiles.append(tile)
-        return {"id": "picture.methods", "kind": "image", "area": self.area, "title": "Methods side by side", "tiles": tiles, "tile_size": 150, "click": True, "tools": False}
+        return {
+            "id": "picture.methods",
+            "kind": "image",
+            "area": self.area,
+            "title": "Methods side by side",
+            "tiles": tiles,
+            "tile_size": 150,
+            "click": True,
+            "tools": False,
+        }
 
     def apply(self, event: Event, view: View) -> Selection:
         if event["type"] == "tile" and event["id"] != "plain":
@@ -87,7 +145,10 @@ def title_of(methods: tuple[ex.Explainer, ...], name: str) -> str:
 
 def question_of(methods: tuple[ex.Explainer, ...], name: str) -> str:
     """The question it answers."""
-    return next((method.question for method in methods if type(method).__name__ == name), "No picture method applies to this model.")
+    return next(
+        (method.question for method in methods if type(method).__name__ == name),
+        "No picture method applies to this model.",
+    )
 
 
 def _probability(view: View) -> str:

@@ -30,21 +30,38 @@ class PicturesTogether:
     def blocks(self, view: View) -> list[Block]:
         methods = policy.picture_methods(view.model, view.data)
         if not methods or not view.model.classes:
-            raise ex.NotApplicable("No picture method applies to this model, or it has no classes to compare.")
+            raise ex.NotApplicable(
+                "No picture method applies to this model, or it has no classes to compare."
+            )
         tiles: list[dict[str, Any]] = []
         last: ex.Attribution | None = None
         for place, name in enumerate(view.model.classes):
             rows = view.workspace.rows[view.decided[view.workspace.rows] == place][:AVERAGED]
             if len(rows) == 0:
                 continue
-            result = view.later(f"Mean map of {plain_text(name)}", methods[0], tuple(int(row) for row in rows), name)
+            result = view.later(
+                f"Mean map of {plain_text(name)}", methods[0], tuple(int(row) for row in rows), name
+            )
             tiles.append(_tile(view, rows, name, result))
             last = result or last
-        about = {"style": "sentence", "text": f"Mean {methods[0].title} map of the pictures decided as each class, over their mean picture. What stands out in all of them is what the model goes by."}
+        about = {
+            "style": "sentence",
+            "text": f"Mean {methods[0].title} map of the pictures decided as each class, over their mean picture. What stands out in all of them is what the model goes by.",
+        }
         footer = {} if last is None else {"footer": words.footer(last), "code": words.reproduction_line(last)}
         return [
             {"id": "together.text", "kind": "text", "area": self.area, "title": self.title, "items": [about]},
-            {"id": "together.maps", "kind": "image", "area": self.area, "tiles": tiles, "tile_size": 220, "tools": True, "opacity": 0.6, "click": True} | footer,
+            {
+                "id": "together.maps",
+                "kind": "image",
+                "area": self.area,
+                "tiles": tiles,
+                "tile_size": 220,
+                "tools": True,
+                "opacity": 0.6,
+                "click": True,
+            }
+            | footer,
         ]
 
     def apply(self, event: Event, view: View) -> Selection:

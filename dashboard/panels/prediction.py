@@ -30,11 +30,28 @@ class Prediction:
             {"style": "big", "text": scale.level(view.score)},
             {"style": "lead", "text": f"{plain_text(view.class_name)} · usual {scale.level(view.usual)}"},
         ]
-        items += [{"style": "caption", "text": text} for text in (calibration(view), *view.model.notes) if text]
+        items += [
+            {"style": "caption", "text": text} for text in (calibration(view), *view.model.notes) if text
+        ]
         chart = score_histogram(view.scores[view.workspace.rows], None, view.score, _threshold(view))
         return [
-            {"id": "says.text", "kind": "text", "area": self.area, "title": self.title, "items": items, "live": True, "height": 128},
-            {"id": "says.where", "kind": "chart", "area": self.area, "figure": chart, "height": int(chart.layout.height), "alt": f"Distribution of the predictions; this case at {scale.level(view.score)}"},
+            {
+                "id": "says.text",
+                "kind": "text",
+                "area": self.area,
+                "title": self.title,
+                "items": items,
+                "live": True,
+                "height": 128,
+            },
+            {
+                "id": "says.where",
+                "kind": "chart",
+                "area": self.area,
+                "figure": chart,
+                "height": int(chart.layout.height),
+                "alt": f"Distribution of the predictions; this case at {scale.level(view.score)}",
+            },
         ]
 
     def apply(self, event: Event, view: View) -> Selection:
@@ -50,7 +67,11 @@ def calibration(view: View) -> str:
     had = (view.truth[known] == view.output).astype(np.int64)
     low, high = max(view.score - BAND, 0.0), min(view.score + BAND, 1.0)
     count, positives = ex.calibration_near(view.scores[known], had, view.score, 2 * BAND)
-    kind = view.workspace.about.subjects if view.workspace.unknown_roles else f"test {view.workspace.about.subjects}"
+    kind = (
+        view.workspace.about.subjects
+        if view.workspace.unknown_roles
+        else f"test {view.workspace.about.subjects}"
+    )
     return words.calibration_sentence(count, positives, low, high, subjects=kind, class_name=view.class_name)
 
 

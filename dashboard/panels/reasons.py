@@ -28,18 +28,41 @@ class Reasons:
         codes = view.case.matrix[0]
         about = view.workspace.about
         sentence = words.why_sentence(
-            shap, view.schema, codes, subject=about.subject, subjects=about.subjects, class_name=view.class_name, unit=view.workspace.target_unit
+            shap,
+            view.schema,
+            codes,
+            subject=about.subject,
+            subjects=about.subjects,
+            class_name=view.class_name,
+            unit=view.workspace.target_unit,
         )
         said = [{"style": "sentence", "text": sentence}]
         if lime is not None:
             said.append({"style": "caption", "text": words.agreement_sentence(shap, lime)})
         ways = [{"value": value, "label": label} for value, label in _WAYS.items()]
-        way = {"id": "way", "kind": "segmented", "label": "Show as", "value": view.selection.why, "options": ways}
+        way = {
+            "id": "way",
+            "kind": "segmented",
+            "label": "Show as",
+            "value": view.selection.why,
+            "options": ways,
+        }
         return [
-            {"id": "why.text", "kind": "text", "area": self.area, "title": self.title, "items": said, "height": 96},
+            {
+                "id": "why.text",
+                "kind": "text",
+                "area": self.area,
+                "title": self.title,
+                "items": said,
+                "height": 96,
+            },
             {"id": "why.ways", "kind": "controls", "area": self.area, "controls": [way], "row": True},
             self._picture(view, shap, lime)
-            | {"footer": words.footer(shap), "code": words.reproduction_line(shap), "csv": csv_text(shap.to_frame())},
+            | {
+                "footer": words.footer(shap),
+                "code": words.reproduction_line(shap),
+                "csv": csv_text(shap.to_frame()),
+            },
         ]
 
     def _picture(self, view: View, shap: ex.Attribution, lime: ex.Attribution | None) -> Block:
@@ -50,7 +73,15 @@ class Reasons:
             figure = waterfall(shap, view.schema, codes, unit=unit)
         else:
             figure = reasons_figure(shap, lime, view.schema, codes, unit=unit)
-        return {"id": "why.chart", "kind": "chart", "area": self.area, "figure": figure, "height": int(figure.layout.height), "click": True, "alt": "Contributions of the features to this prediction; the sentence above names the largest"}
+        return {
+            "id": "why.chart",
+            "kind": "chart",
+            "area": self.area,
+            "figure": figure,
+            "height": int(figure.layout.height),
+            "click": True,
+            "alt": "Contributions of the features to this prediction; the sentence above names the largest",
+        }
 
     def apply(self, event: Event, view: View) -> Selection:
         if event["type"] == "click":
@@ -64,9 +95,18 @@ def _table(view: View, shap: ex.Attribution) -> Block:
     rows = []
     for part in parts(shap, view.schema, view.case.matrix[0]):
         tone = "raises" if part.value > 0 else "lowers" if part.value < 0 else "muted"
-        errors = [scale.size(2 * part.error) if part.error else "exact", scale.size(2 * part.background_error)]
-        cells = [{"text": part.label}, {"text": scale.change(part.value), "tone": tone}, *({"text": text, "tone": "muted"} for text in errors)]
+        errors = [
+            scale.size(2 * part.error) if part.error else "exact",
+            scale.size(2 * part.background_error),
+        ]
+        cells = [
+            {"text": part.label},
+            {"text": scale.change(part.value), "tone": tone},
+            *({"text": text, "tone": "muted"} for text in errors),
+        ]
         rows.append({"id": part.names[0], "cells": cells})
     titles = ("feature", scale.axis, "± calculation", "± other reference cases")
-    columns = [{"id": str(i), "label": title, "align": "right" if i else "left"} for i, title in enumerate(titles)]
+    columns = [
+        {"id": str(i), "label": title, "align": "right" if i else "left"} for i, title in enumerate(titles)
+    ]
     return {"id": "why.table", "kind": "table", "area": "main", "columns": columns, "rows": rows}

@@ -21,8 +21,20 @@ class Strip:
 
     def blocks(self, view: View) -> list[Block]:
         return [
-            {"id": "strip.case", "kind": "text", "area": self.area, "live": True, "items": [{"style": "lead", "text": case_line(view)}]},
-            {"id": "strip.move", "kind": "controls", "area": "move", "row": True, "controls": _controls(view)},
+            {
+                "id": "strip.case",
+                "kind": "text",
+                "area": self.area,
+                "live": True,
+                "items": [{"style": "lead", "text": case_line(view)}],
+            },
+            {
+                "id": "strip.move",
+                "kind": "controls",
+                "area": "move",
+                "row": True,
+                "controls": _controls(view),
+            },
         ]
 
     def apply(self, event: Event, view: View) -> Selection:
@@ -59,7 +71,9 @@ def _controls(view: View) -> list[Block]:
     if view.wrong is not None:
         controls.append({"id": "wrong", "kind": "button", "label": "random wrong"})
     if view.truth is not None:
-        controls.append({"id": "outcome", "kind": "toggle", "label": "true outcome", "value": view.selection.outcome})
+        controls.append(
+            {"id": "outcome", "kind": "toggle", "label": "true outcome", "value": view.selection.outcome}
+        )
     return controls
 
 
@@ -70,4 +84,6 @@ def _random_wrong(view: View) -> Selection:
     rows = rows[rows != view.selection.row]
     if len(rows) == 0:
         return view.selection
-    return view.selection.pick(int(np.random.default_rng(view.selection.row).choice(rows))).change(outcome=True)
+    return view.selection.pick(int(np.random.default_rng(view.selection.row).choice(rows))).change(
+        outcome=True
+    )

@@ -23,20 +23,46 @@ class Suggestions:
     area = "whatif"
 
     def blocks(self, view: View) -> list[Block]:
-        label = "search again" if view.selection.suggestions else "find the smallest changes that turn the decision"
+        label = (
+            "search again"
+            if view.selection.suggestions
+            else "find the smallest changes that turn the decision"
+        )
         button = {"id": "search", "kind": "button", "label": label, "emphasis": "primary"}
         blocks: list[Block] = [
-            {"id": "suggestions.ask", "kind": "controls", "area": self.area, "title": self.title, "controls": [button], "row": True}
+            {
+                "id": "suggestions.ask",
+                "kind": "controls",
+                "area": self.area,
+                "title": self.title,
+                "controls": [button],
+                "row": True,
+            }
         ]
         if not view.selection.suggestions:
             return blocks
         found = view.later(self.title, explainer(view), [view.selection.row], view.target)
         if found is None:
-            return [*blocks, {"id": "suggestions.table", "kind": "table", "area": self.area, "loading": True, "height": 160}]
-        blocks.append({"id": "suggestions.text", "kind": "text", "area": self.area, "items": _said(view, found)})
+            return [
+                *blocks,
+                {
+                    "id": "suggestions.table",
+                    "kind": "table",
+                    "area": self.area,
+                    "loading": True,
+                    "height": 160,
+                },
+            ]
+        blocks.append(
+            {"id": "suggestions.text", "kind": "text", "area": self.area, "items": _said(view, found)}
+        )
         if int(found.found[0]):
             table: dict[str, Any] = suggestion_table(found, view.schema)
-            buttons = {"footer": words.footer(found), "code": words.reproduction_line(found), "csv": csv_text(found.to_frame())}
+            buttons = {
+                "footer": words.footer(found),
+                "code": words.reproduction_line(found),
+                "csv": csv_text(found.to_frame()),
+            }
             blocks.append({"id": "suggestions.table", "kind": "table", "area": self.area, **table, **buttons})
         return blocks
 
@@ -63,7 +89,10 @@ def load(view: View, found: ex.Counterfactuals, rank: int) -> Selection:
 
 def _said(view: View, found: ex.Counterfactuals) -> list[dict[str, str]]:
     about = view.workspace.about
-    caution = {"style": "caption", "text": "What the model would need to see, not advice. Locked features are never changed."}
+    caution = {
+        "style": "caption",
+        "text": "What the model would need to see, not advice. Locked features are never changed.",
+    }
     if not int(found.found[0]):
         text = f"No change of one or two actionable features within the data turns this decision for this {about.subject}."
         return [{"style": "sentence", "text": text}, caution]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, no_type_check
 
 import numba
 import numpy as np
@@ -47,7 +47,9 @@ class HistogramBoosting:
     @classmethod
     def of(cls, estimator: Any) -> HistogramBoosting | None:
         """The compiled form of an estimator, or ``None`` where it is another kind or splits on sets of categories."""
-        if not type(estimator).__name__.startswith("HistGradientBoosting") or not getattr(estimator, "_predictors", None):
+        if not type(estimator).__name__.startswith("HistGradientBoosting") or not getattr(
+            estimator, "_predictors", None
+        ):
             return None
         if getattr(estimator, "_preprocessor", None) is not None:
             return None
@@ -67,7 +69,11 @@ class HistogramBoosting:
             return out
         parts = np.array_split(np.arange(len(X)), threads)
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(lambda rows: self._walk(X[rows[0] : rows[-1] + 1], out[rows[0] : rows[-1] + 1]), parts))
+            list(
+                pool.map(
+                    lambda rows: self._walk(X[rows[0] : rows[-1] + 1], out[rows[0] : rows[-1] + 1]), parts
+                )
+            )
         return out
 
     def _walk(self, X: np.ndarray, out: np.ndarray) -> None:
@@ -77,7 +83,8 @@ class HistogramBoosting:
         )  # fmt: skip
 
 
-def _loop(X, out, starts, depths, feature, threshold, child, missing_right, value):  # type: ignore[no-untyped-def]
+@no_type_check  # a plain function: its machine code is kept on disk, which a wrapped one prevents
+def _loop(X, out, starts, depths, feature, threshold, child, missing_right, value):
     """Add the trees' values to ``out (n, k)``; tree ``t`` belongs to output ``t mod k``.
 
     All rows of a block meet the same root, so that comparison is one vector operation; below it each row has its own
@@ -107,7 +114,9 @@ def _loop(X, out, starts, depths, feature, threshold, child, missing_right, valu
                 for r in range(rows):
                     node = at[r]
                     x = block[feature[node], r]
-                    at[r] = child[two * node + np.uint32((x > threshold[node]) | ((x != x) & missing_right[node]))]
+                    at[r] = child[
+                        two * node + np.uint32((x > threshold[node]) | ((x != x) & missing_right[node]))
+                    ]
             for r in range(rows):
                 node = at[r]
                 x = block[feature[node], r]

@@ -63,8 +63,14 @@ def in_stages(estimator: Any) -> Staged | None:
         if not isinstance(final, QuickBoosting):
             return None
         count = estimator.n_features_in_
-        return Staged(_plain(getattr(estimator, "feature_names_in_", None)), np.arange(count), _finishes(final))
-    if len(steps) < 2 or not hasattr(estimator, "feature_names_in_") or hasattr(steps[-1][1], "feature_names_in_"):
+        return Staged(
+            _plain(getattr(estimator, "feature_names_in_", None)), np.arange(count), _finishes(final)
+        )
+    if (
+        len(steps) < 2
+        or not hasattr(estimator, "feature_names_in_")
+        or hasattr(steps[-1][1], "feature_names_in_")
+    ):
         return None
     first = estimator[:-1]
     try:
@@ -73,7 +79,11 @@ def in_stages(estimator: Any) -> Staged | None:
         return None
     if len(found) != getattr(steps[-1][1], "n_features_in_", -1):
         return None
-    return Staged(_transformed(first, list(estimator.feature_names_in_)), np.array(found, dtype=np.int64), _finishes(final))
+    return Staged(
+        _transformed(first, list(estimator.feature_names_in_)),
+        np.array(found, dtype=np.int64),
+        _finishes(final),
+    )
 
 
 def _plain(names: Any) -> Any:
@@ -100,4 +110,8 @@ def _finishes(final: Any) -> dict[str, Any]:
         if hasattr(final, "decision_function"):
             found["raw"] = margins(final.decision_function)
         return found
-    return {"target": final.predict} if not hasattr(final, "decision_function") else {"raw": margins(final.decision_function)}
+    return (
+        {"target": final.predict}
+        if not hasattr(final, "decision_function")
+        else {"raw": margins(final.decision_function)}
+    )

@@ -26,7 +26,9 @@ def share(name: str = "share", classes: tuple[str, str] = ("no", "yes")) -> ex.M
     return probability(lambda X: np.clip(X[name].to_numpy(float), 0, 1), classes)
 
 
-def probability(function: Callable[[pd.DataFrame], np.ndarray], classes: tuple[str, ...] = ("no", "yes")) -> ex.Model:
+def probability(
+    function: Callable[[pd.DataFrame], np.ndarray], classes: tuple[str, ...] = ("no", "yes")
+) -> ex.Model:
     """A model that is given the frame and answers probabilities."""
     return ex.Model(function, "classification", classes, space="probability")
 
@@ -68,12 +70,21 @@ def line() -> OpenWorkspace:
     return workspace(model, data, "line", target_label="progression", target_unit="mm")
 
 
-def ordered(relations: tuple[RelationNote, ...] = (), linked: bool = False, gaps: bool = False) -> OpenWorkspace:
+def ordered(
+    relations: tuple[RelationNote, ...] = (), linked: bool = False, gaps: bool = False
+) -> OpenWorkspace:
     """``low <= high``; with `linked`, ``high = low + 1`` in every row, so that they move together."""
     rng = np.random.default_rng(0)
     low = np.linspace(0, 9, 19).round(1)
     high = low + 1 if linked else rng.permutation(low) + 9
-    frame = pd.DataFrame({"low": low, "high": high, "free": rng.permutation(19) * 1.0, "share": np.linspace(0, 0.9, 19).round(2)})
+    frame = pd.DataFrame(
+        {
+            "low": low,
+            "high": high,
+            "free": rng.permutation(19) * 1.0,
+            "share": np.linspace(0, 0.9, 19).round(2),
+        }
+    )
     if gaps:
         frame.loc[18, "low"] = np.nan
     data = ex.Dataset.from_frame(frame)
@@ -84,12 +95,24 @@ def ordered(relations: tuple[RelationNote, ...] = (), linked: bool = False, gaps
 def hostile() -> OpenWorkspace:
     """Names from outside, everywhere a name can stand."""
     rng = np.random.default_rng(1)
-    frame = pd.DataFrame({HOSTILE: rng.random(30).round(2), "plain": rng.integers(0, 9, 30), "kind": rng.choice(["a", HOSTILE + "2"], 30)})
+    frame = pd.DataFrame(
+        {
+            HOSTILE: rng.random(30).round(2),
+            "plain": rng.integers(0, 9, 30),
+            "kind": rng.choice(["a", HOSTILE + "2"], 30),
+        }
+    )
     classes = ("<b>no</b>", "<script>yes</script>")
     frame["truth"] = np.where(rng.random(30) < frame[HOSTILE], classes[1], classes[0])
     data = describe(
         ex.Dataset.from_frame(frame, target="truth"),
-        (FeatureNote(name="plain", label="<i>label</i>", unit="<u>", description="<a href=http://evil.test>x</a>"),),
+        (
+            FeatureNote(
+                name="plain", label="<i>label</i>", unit="<u>", description="<a href=http://evil.test>x</a>"
+            ),
+        ),
     )
     about = Description(title=HOSTILE, summary=HOSTILE, subject="<b>case</b>", subjects="<b>cases</b>")
-    return workspace(share(HOSTILE, classes), data, "hostile", about=about, target_label=HOSTILE, target_unit="<s>")
+    return workspace(
+        share(HOSTILE, classes), data, "hostile", about=about, target_label=HOSTILE, target_unit="<s>"
+    )

@@ -50,13 +50,19 @@ def test_methods_lists_every_explainer_with_its_question() -> None:
 
 
 def test_check_says_what_applies_and_why_the_rest_does_not() -> None:
-    code, said = run("check", str(PNEUMONIA / "trees.skops"), str(PNEUMONIA / "cases.parquet"), "--target", "died")
+    code, said = run(
+        "check", str(PNEUMONIA / "trees.skops"), str(PNEUMONIA / "cases.parquet"), "--target", "died"
+    )
     assert code == 0
     assert "trees.skops: scikit-learn HistGradientBoostingClassifier, classification" in said
-    assert "4,000 cases of modality table" in said or "cases of modality table" in said
-    lines = [line.strip() for line in said.splitlines() if line.startswith("  yes") or line.startswith("  no")]
+    assert "cases.parquet: 6,000 cases of modality table" in said
+    lines = [
+        line.strip() for line in said.splitlines() if line.startswith("  yes") or line.startswith("  no")
+    ]
     assert len(lines) == len(ex.EXPLAINERS)
-    by_title = {kind.title: next(line for line in lines if f" {kind.title} " in f"{line} ") for kind in ex.EXPLAINERS}
+    by_title = {
+        kind.title: next(line for line in lines if f" {kind.title} " in f"{line} ") for kind in ex.EXPLAINERS
+    }
     assert by_title[ex.TreeShap.title].startswith("yes")
     assert by_title[ex.GradCam.title].startswith("no ")
 
@@ -105,7 +111,9 @@ def busy() -> Iterator[int]:
         yield int(holder.getsockname()[1])
 
 
-def test_a_free_port_is_taken_and_a_busy_one_passed_over(busy: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_free_port_is_taken_and_a_busy_one_passed_over(
+    busy: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     found = cli._free_port(configuration.ADDRESS, busy)
     assert busy < found < busy + 20
     assert f"Port {busy} is in use; taking {found}." in capsys.readouterr().out
@@ -167,7 +175,10 @@ def test_a_server_answers_and_ends_with_all_it_started(how: signal.Signals) -> N
         while not answered:
             assert server.poll() is None, f"the server ended: {said}"
             assert time.monotonic() < end, "no answer"
-            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2) as reply:
+            with (
+                suppress(OSError),
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2) as reply,
+            ):
                 answered = reply.read().decode()
             time.sleep(0.1)
         assert answered == "ok"

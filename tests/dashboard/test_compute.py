@@ -49,7 +49,12 @@ def test_one_value_larger_than_the_limit_is_kept_alone() -> None:
 def test_arrays_inside_results_are_counted() -> None:
     store = Store(limit=10_000)
     result = ex.Attribution(
-        names=("a",), values=np.zeros((2000, 1)), base_value=np.zeros(2000), output=np.zeros(2000), space="target", targets=(0,)
+        names=("a",),
+        values=np.zeros((2000, 1)),
+        base_value=np.zeros(2000),
+        output=np.zeros(2000),
+        space="target",
+        targets=(0,),
     )
     store.put("first", result)
     store.put("second", {"of": [np.zeros(500)]})
@@ -197,7 +202,9 @@ def test_a_stopped_run_passes_through_a_computation() -> None:
         compute.ask(model, data, ex.KernelShap(budget=64), [0], "yes", stop)
     assert compute.known(model, data, ex.KernelShap(budget=64), [0], "yes") is None
     with ThreadPoolExecutor(1) as pool:  # from another thread: the turn was given back
-        assert pool.submit(compute.ask, model, data, ex.KernelShap(budget=64), [0], "yes").result(20) is not None
+        assert (
+            pool.submit(compute.ask, model, data, ex.KernelShap(budget=64), [0], "yes").result(20) is not None
+        )
 
 
 def test_one_at_a_time_and_waiting_ends() -> None:

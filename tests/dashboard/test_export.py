@@ -12,7 +12,10 @@ import pytest
 from dashboard.export import csv_text
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1+cmd|' /C calc'!A0", "@SUM(A1)", "\t=1", "\r=1", "=HYPERLINK(\"http://evil.test\")"])
+@pytest.mark.parametrize(
+    "text",
+    ["=1+1", "+1", "-1+cmd|' /C calc'!A0", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("http://evil.test")'],
+)
 def test_formulas_become_text_in_cells_and_headers(text: str) -> None:
     written = csv_text(pd.DataFrame({text: [text, "plain"], "n": [1, 2]}))
     rows = list(csv.reader(io.StringIO(written, newline="")))
@@ -28,7 +31,7 @@ def test_categories_and_mixed_columns_are_inert_too() -> None:
 
 
 def test_numbers_are_written_to_the_last_digit() -> None:
-    values = np.array([-1.5, 1e-300, -0.1, 1 / 3, np.pi, -2.0**53])
+    values = np.array([-1.5, 1e-300, -0.1, 1 / 3, np.pi, -(2.0**53)])
     rows = list(csv.reader(io.StringIO(csv_text(pd.DataFrame({"v": values, "n": np.arange(6) - 3})))))[1:]
     np.testing.assert_array_equal([float(v) for v, _ in rows], values)
     assert [n for _, n in rows] == ["-3", "-2", "-1", "0", "1", "2"]

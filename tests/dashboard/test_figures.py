@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 import pytest
 from PIL import Image
 
+import explainers as ex
 from dashboard.figures import figure_dict
 from dashboard.figures.beeswarm import beeswarm
 from dashboard.figures.contributions import Part, in_rows_of, parts, pooled
@@ -26,7 +27,6 @@ from dashboard.figures.statistics import confusion_counts, nearby, rates_at, rel
 from dashboard.figures.text import label_text, plain_text, safe_text, value_text
 from dashboard.figures.waterfall import waterfall
 from dashboard.linked.payload import validate
-import explainers as ex
 from explainers import Attribution, Counterfactuals, Effect, Feature, Importance, Reference, Schema
 
 HOSTILE = (

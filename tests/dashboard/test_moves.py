@@ -21,7 +21,9 @@ def test_a_feature_alone_moves_alone(look: Look) -> None:
 
 def test_an_order_that_holds_changes_nothing(look: Look) -> None:
     view = look(ordered(), row=3, linked=False)
-    assert changes(view, "low", float(view.case.matrix[0, 1]) - 0.5) == [("low", float(view.case.matrix[0, 1]) - 0.5)]
+    assert changes(view, "low", float(view.case.matrix[0, 1]) - 0.5) == [
+        ("low", float(view.case.matrix[0, 1]) - 0.5)
+    ]
 
 
 @pytest.mark.parametrize(("moved", "to", "gives_way"), [("low", 25.0, "high"), ("high", -3.0, "low")])
@@ -58,7 +60,9 @@ def test_unlinked_nothing_moves_along(look: Look) -> None:
 
 @pytest.mark.parametrize("to", [-20.0, -5.0, 0.0, 4.0, 15.0, 30.0])
 @pytest.mark.parametrize("moved", ["low", "high"])
-def test_the_one_moved_by_hand_stays_where_it_was_put_and_the_order_holds(look: Look, moved: str, to: float) -> None:
+def test_the_one_moved_by_hand_stays_where_it_was_put_and_the_order_holds(
+    look: Look, moved: str, to: float
+) -> None:
     after = dict(changes(look(ordered(linked=True), row=4), moved, to))
     assert after[moved] == to
     assert after["low"] <= after["high"]

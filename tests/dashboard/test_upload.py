@@ -28,7 +28,7 @@ FEATURES = ["age", "dose"]
 
 def table(n: int = 60) -> pd.DataFrame:
     """Two numbers and an outcome of 0 and 1."""
-    frame = patients(n)[["age", "dose", "outcome", "part"]]
+    frame = patients(n)[["age", "dose", "outcome", "part"]].rename(columns={"part": "role"})
     return frame.assign(outcome=(frame["outcome"] == "ill").astype(int))
 
 
@@ -59,7 +59,9 @@ def xgboost_model(frame: pd.DataFrame) -> ex.Model:
 def lightgbm_model(frame: pd.DataFrame, features: list[str] = FEATURES) -> ex.Model:
     lightgbm = pytest.importorskip("lightgbm")
     data = lightgbm.Dataset(frame[features], frame["outcome"])
-    booster = lightgbm.train({"objective": "binary", "verbose": -1, "num_leaves": 4, "min_data_in_leaf": 3}, data, 5)
+    booster = lightgbm.train(
+        {"objective": "binary", "verbose": -1, "num_leaves": 4, "min_data_in_leaf": 3}, data, 5
+    )
     return ex.load_model(booster.model_to_string().encode(), name="model.txt")
 
 
@@ -71,20 +73,29 @@ def onnx_model(frame: pd.DataFrame) -> ex.Model:
     weights = numpy_helper.from_array(np.array([[0.01], [1.0]], np.float32), "w")
     bias = numpy_helper.from_array(np.array([-2.5], np.float32), "b")
     nodes = [helper.make_node("Gemm", ["x", "w", "b"], ["s"]), helper.make_node("Sigmoid", ["s"], ["p"])]
-    given, answer = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", k]) for n, k in (("x", 2), ("p", 1)))
+    given, answer = (
+        helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", k]) for n, k in (("x", 2), ("p", 1))
+    )
     graph = helper.make_graph(nodes, "g", [given], [answer], [weights, bias])
     file = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     return ex.load_model(onnx.ModelProto.SerializeToString(file), name="model.onnx", classes=("0", "1"))
 
 
-@pytest.mark.parametrize("make", [skops_model, xgboost_model, lightgbm_model, onnx_model], ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    "make", [skops_model, xgboost_model, lightgbm_model, onnx_model], ids=lambda make: make.__name__
+)
 def test_a_model_and_its_table_become_a_workspace_that_opens(make: Any) -> None:
     frame = table()
     model, data = make(frame), csv(frame)
     rows = preview(model, data)
     if model.features is None:  # it does not say which columns are its own
         rows.loc[rows["column"] == "outcome", "use"] = "true outcome"
-    assert uses(rows) == {"age": "feature", "dose": "feature", "outcome": "true outcome", "part": "train/test role"}
+    assert uses(rows) == {
+        "age": "feature",
+        "dose": "feature",
+        "outcome": "true outcome",
+        "role": "train/test role",
+    }
     workspace, checks = assemble(model, data, rows, tuple(map(str, model.classes)), "cases.csv")
     assert failed(checks) == []
     assert workspace is not None
@@ -99,13 +110,13 @@ def test_a_model_and_its_table_become_a_workspace_that_opens(make: Any) -> None:
 
 
 def test_what_is_shown_of_each_column() -> None:
-    frame = patients()
+    frame = patients().rename(columns={"part": "split"})
     shown = preview(None, csv(frame)).set_index("column")
     assert shown["kind"].to_dict() == {
-        "age": "integer", "dose": "number", "ward": "category", "smoker": "boolean", "outcome": "category", "part": "category",
+        "age": "integer", "dose": "number", "ward": "category", "smoker": "boolean", "outcome": "category", "split": "category",
     }  # fmt: skip
     assert shown.loc["age", "example"] == str(frame["age"][0])
-    assert shown.loc["part", "use"] == "train/test role"
+    assert shown.loc["split", "use"] == "train/test role"
     assert shown.loc["outcome", "use"] == "feature"  # without a model nobody knows
 
 
@@ -113,13 +124,17 @@ def test_a_category_and_a_pipeline_travel_through() -> None:
     frame = patients(60)
     columns = make_column_transformer((OneHotEncoder(sparse_output=False), ["ward"]), remainder="passthrough")
     features = ["age", "dose", "ward", "smoker"]
-    estimator = make_pipeline(columns, LogisticRegression(max_iter=1000)).fit(frame[features], frame["outcome"])
+    estimator = make_pipeline(columns, LogisticRegression(max_iter=1000)).fit(
+        frame[features], frame["outcome"]
+    )
     model = ex.load_model(skops.io.dumps(estimator), name="model.skops")
     data = csv(frame)
     workspace, checks = assemble(model, data, preview(model, data), ("ill", "well"), "cases.csv")
     assert failed(checks) == []
     assert workspace is not None
-    np.testing.assert_allclose(workspace.models[0].model.predict(workspace.data.X), estimator.predict_proba(frame[features]))
+    np.testing.assert_allclose(
+        workspace.models[0].model.predict(workspace.data.X), estimator.predict_proba(frame[features])
+    )
 
 
 def test_blanks_in_the_names_are_no_obstacle_where_the_format_stores_none() -> None:
@@ -216,15 +231,15 @@ def test_only_one_column_can_be_the_outcome_or_the_role(use: str) -> None:
     frame = table()
     model, data = skops_model(frame), csv(frame)
     rows = preview(model, data)
-    rows.loc[rows["column"].isin(["outcome", "part"]), "use"] = use
+    rows.loc[rows["column"].isin(["outcome", "role"]), "use"] = use
     workspace, checks = assemble(model, data, rows, (), "cases.csv")
     assert workspace is None
-    assert failed(checks) == [f"Only one column can be the {use}; you chose 'outcome', 'part'."]
+    assert failed(checks) == [f"Only one column can be the {use}; you chose 'outcome', 'role'."]
 
 
 def test_a_wrong_role_column_says_what_roles_are() -> None:
     frame = table()
-    model, data = skops_model(frame), csv(frame.drop(columns="part").assign(ward=["east", "west"] * 30))
+    model, data = skops_model(frame), csv(frame.drop(columns="role").assign(ward=["east", "west"] * 30))
     rows = preview(model, data)
     rows.loc[rows["column"] == "ward", "use"] = "train/test role"
     workspace, checks = assemble(model, data, rows, (), "cases.csv")
@@ -234,9 +249,11 @@ def test_a_wrong_role_column_says_what_roles_are() -> None:
     assert "'east'" in text
 
 
-@pytest.mark.parametrize(("role", "browsed", "unknown"), [("test", 60, False), ("train", 60, False), (None, 60, True)])
+@pytest.mark.parametrize(
+    ("role", "browsed", "unknown"), [("test", 60, False), ("train", 60, False), (None, 60, True)]
+)
 def test_one_role_for_all_rows(role: str | None, browsed: int, unknown: bool) -> None:
-    frame = table().drop(columns="part")
+    frame = table().drop(columns="role")
     model, data = skops_model(frame), csv(frame)
     workspace, checks = assemble(model, data, preview(model, data), (), "cases.csv", role)
     assert failed(checks) == []
@@ -283,11 +300,17 @@ def test_names_of_the_classes_are_those_given() -> None:
 
 def test_the_same_upload_has_the_same_place_and_another_model_another() -> None:
     frame = table()
-    model, data = skops_model(frame), csv(frame)
-    keys = {assemble(m, csv(frame), preview(m, data), (), "cases.csv")[0].key for m in (model, skops_model(frame))}
-    assert len(keys) == 1
-    other = skops_model(frame.assign(outcome=1 - frame["outcome"]))
-    assert assemble(other, data, preview(other, data), (), "cases.csv")[0].key not in keys
+    estimators = [LogisticRegression(C=c).fit(frame[FEATURES], frame["outcome"]) for c in (1.0, 0.1)]
+    files = [skops.io.dumps(estimator) for estimator in estimators]
+
+    def key(file: bytes) -> str:
+        model, data = ex.load_model(file, name="model.skops"), csv(frame)
+        workspace, _ = assemble(model, data, preview(model, data), (), "cases.csv")
+        assert workspace is not None
+        return workspace.key
+
+    assert key(files[0]) == key(files[0])
+    assert key(files[1]) != key(files[0])
 
 
 def test_pictures_and_a_model_of_tables_do_not_fit() -> None:

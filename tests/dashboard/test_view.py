@@ -35,7 +35,14 @@ def test_a_class_that_is_not_there_is_refused(look: Look) -> None:
         _ = look(three_classes(), target="D").output
 
 
-@pytest.mark.parametrize(("threshold", "decided", "wrong"), [(0.5, [0, 0, 0, 0, 1, 1, 1, 1], [2, 6]), (0.25, [0, 0, 1, 1, 1, 1, 1, 1], [3, 6]), (0.75, [0] * 7 + [1], [2, 4, 5])])
+@pytest.mark.parametrize(
+    ("threshold", "decided", "wrong"),
+    [
+        (0.5, [0, 0, 0, 0, 1, 1, 1, 1], [2, 6]),
+        (0.25, [0, 0, 1, 1, 1, 1, 1, 1], [3, 6]),
+        (0.75, [0] * 7 + [1], [2, 4, 5]),
+    ],
+)
 def test_the_threshold_decides(look: Look, threshold: float, decided: list[int], wrong: list[int]) -> None:
     view = look(eight(), threshold=threshold)
     assert view.decided.tolist() == decided

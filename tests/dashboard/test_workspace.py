@@ -36,15 +36,23 @@ def folder(tmp_path: Path, text: str, name: str = "one") -> Path:
     ("change", "message"),
     [
         (("title =", "titel ="), r"'one', at workspace\.title: Field required"),
-        (('title = "T"', 'title = "T"\ncolour = "red"'), r"at workspace\.colour: Extra inputs are not permitted"),
-        (('[[models]]\nname = "m"', "[[models]]\nname = 3"), r"at models\.0\.name: Input should be a valid string"),
+        (
+            ('title = "T"', 'title = "T"\ncolour = "red"'),
+            r"at workspace\.colour: Extra inputs are not permitted",
+        ),
+        (
+            ('[[models]]\nname = "m"', "[[models]]\nname = 3"),
+            r"at models\.0\.name: Input should be a valid string",
+        ),
         (("[data]", "[features]\n[data]"), r"at features: Input should be a valid tuple"),
         (('[[models]]\nname = "m"\nfile = "trees.skops"', "models = []"), r"at "),
         (('title = "T"', "title = "), r"workspace\.toml of 'one' is not valid TOML: .*line 3"),
     ],
     ids=["misspelt", "unknown key", "wrong type", "not a list", "no model", "not TOML"],
 )
-def test_a_mistake_in_the_configuration_is_named_with_its_place(tmp_path: Path, change: tuple[str, str], message: str) -> None:
+def test_a_mistake_in_the_configuration_is_named_with_its_place(
+    tmp_path: Path, change: tuple[str, str], message: str
+) -> None:
     text = GOOD.replace(*change)
     assert text != GOOD
     with pytest.raises(ex.UnreadableFile, match=message):
@@ -94,7 +102,10 @@ def test_a_missing_model_is_named_after_the_data_were_read(tmp_path: Path) -> No
 
 
 def test_a_feature_or_relation_that_is_not_there_is_named(tmp_path: Path) -> None:
-    for name, more in {"feature": '[[features]]\nname = "nope"\n', "relation": '[[relations]]\nkind = "at_most"\nfeature = "age"\nother = "nope"\n'}.items():
+    for name, more in {
+        "feature": '[[features]]\nname = "nope"\n',
+        "relation": '[[relations]]\nkind = "at_most"\nfeature = "age"\nother = "nope"\n',
+    }.items():
         place = folder(tmp_path, GOOD + more, name)
         shutil.copy(assets() / "pneumonia" / "cases.parquet", place)
         with pytest.raises(ex.ExplainerError, match="nope"):

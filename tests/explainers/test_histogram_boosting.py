@@ -7,7 +7,11 @@ import pandas as pd
 import pytest
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestClassifier
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+)
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -16,7 +20,9 @@ import explainers as ex
 from explainers.trees.histogram_boosting import BLOCK, ROWS_PER_THREAD, HistogramBoosting
 
 RNG = np.random.default_rng(0)
-X = RNG.normal(size=(3 * ROWS_PER_THREAD + 17, 5)).round(1)  # rounded: many values lie exactly on split points
+X = RNG.normal(size=(3 * ROWS_PER_THREAD + 17, 5)).round(
+    1
+)  # rounded: many values lie exactly on split points
 X[RNG.random(X.shape) < 0.1] = np.nan
 SUM = np.nansum(X, axis=1)
 
@@ -39,7 +45,9 @@ def test_sums_are_the_librarys_own(name: str) -> None:
     np.testing.assert_array_equal(form.raw(X), estimator._raw_predict(X))
 
 
-@pytest.mark.parametrize("rows", [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, ROWS_PER_THREAD, 2 * ROWS_PER_THREAD + 1])
+@pytest.mark.parametrize(
+    "rows", [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, ROWS_PER_THREAD, 2 * ROWS_PER_THREAD + 1]
+)
 def test_any_number_of_rows(rows: int) -> None:
     estimator = HistGradientBoostingClassifier(max_iter=5).fit(X[:2000], SUM[:2000] > 0)
     form = HistogramBoosting.of(estimator)
@@ -62,19 +70,27 @@ def test_wrapped_predictions_are_the_librarys_own() -> None:
     classifier = HistGradientBoostingClassifier(max_iter=9).fit(frame, SUM > 0)
     regressor = HistGradientBoostingRegressor(max_iter=9, loss="poisson").fit(frame, np.abs(SUM))
     np.testing.assert_array_equal(ex.Model.wrap(classifier).predict(frame), classifier.predict_proba(frame))
-    np.testing.assert_array_equal(ex.Model.wrap(classifier).raw(frame)[:, 1], classifier.decision_function(frame))
+    np.testing.assert_array_equal(
+        ex.Model.wrap(classifier).raw(frame)[:, 1], classifier.decision_function(frame)
+    )
     np.testing.assert_array_equal(ex.Model.wrap(regressor).predict(frame)[:, 0], regressor.predict(frame))
 
 
 def mixed() -> tuple[pd.DataFrame, np.ndarray]:
-    frame = pd.DataFrame({"a": RNG.normal(size=400), "c": RNG.choice(["x", "y", "z"], 400), "b": RNG.normal(size=400)})
+    frame = pd.DataFrame(
+        {"a": RNG.normal(size=400), "c": RNG.choice(["x", "y", "z"], 400), "b": RNG.normal(size=400)}
+    )
     return frame, (frame["a"] + (frame["c"] == "y") > 0.3).to_numpy()
 
 
-@pytest.mark.parametrize("final", [HistGradientBoostingClassifier(max_iter=9), LogisticRegression()], ids=["trees", "linear"])
+@pytest.mark.parametrize(
+    "final", [HistGradientBoostingClassifier(max_iter=9), LogisticRegression()], ids=["trees", "linear"]
+)
 def test_mixtures_of_prepared_rows_predict_like_prepared_mixtures(final: object) -> None:
     frame, y = mixed()
-    columns = ColumnTransformer([("c", OneHotEncoder(sparse_output=False), ["c"]), ("n", StandardScaler(), ["b", "a"])])
+    columns = ColumnTransformer(
+        [("c", OneHotEncoder(sparse_output=False), ["c"]), ("n", StandardScaler(), ["b", "a"])]
+    )
     pipeline = make_pipeline(columns, final).fit(frame, y)
     model = ex.Model.wrap(pipeline)
     staged = model.staged
@@ -85,7 +101,9 @@ def test_mixtures_of_prepared_rows_predict_like_prepared_mixtures(final: object)
     first, second = staged.prepare(frame[:200]), staged.prepare(frame[200:])
     found = model.finish(np.where(take[:, staged.origins], first, second), "probability")
     np.testing.assert_allclose(found, pipeline.predict_proba(mixtures), atol=1e-12)
-    np.testing.assert_allclose(model.finish(first, "raw")[:, 1], pipeline.decision_function(frame[:200]), atol=1e-12)
+    np.testing.assert_allclose(
+        model.finish(first, "raw")[:, 1], pipeline.decision_function(frame[:200]), atol=1e-12
+    )
 
 
 def test_pipelines_that_mix_columns_have_no_stages() -> None:
@@ -98,7 +116,9 @@ def test_shapley_values_are_the_same_with_and_without_stages() -> None:
     import dataclasses
 
     frame, y = mixed()
-    columns = ColumnTransformer([("c", OneHotEncoder(sparse_output=False), ["c"]), ("n", StandardScaler(), ["b", "a"])])
+    columns = ColumnTransformer(
+        [("c", OneHotEncoder(sparse_output=False), ["c"]), ("n", StandardScaler(), ["b", "a"])]
+    )
     model = ex.Model.wrap(make_pipeline(columns, HistGradientBoostingClassifier(max_iter=9)).fit(frame, y))
     data = ex.Dataset.from_frame(frame)
     plain = dataclasses.replace(model, staged=None)

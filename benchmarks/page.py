@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import Quietness, bytes_from_disk, facts, label
+from benchmarks.machine import Quietness, bytes_from_disk, facts, label, processor_seconds
 from benchmarks.report import machine_lines, milliseconds, spread, table, write
 from benchmarks.serving import SIZE, Server, chromium, served
 from dashboard.library import library
@@ -88,12 +88,14 @@ def measure(workspace: str | None, steps: int, starts: int, out: Path, browser_p
     found: dict[str, list[Step]] = {kind: [] for kind in WORDS}
     disk: list[int | None] = []
     answered: list[float] = []
+    worked: list[float] = []
     with chromium(browser_path) as browser:
         version = browser.version
         for number in range(starts):
             with _tab(browser) as tab, served() as server:
                 answered.append(time.time() - server.started)
                 found["start"].append(_start(tab, server, workspace))
+                worked.append(processor_seconds(server.process.pid))
                 disk.append(bytes_from_disk(server.process.pid))
                 if number == starts - 1:
                     found |= _steps(tab, steps)
@@ -110,6 +112,7 @@ def measure(workspace: str | None, steps: int, starts: int, out: Path, browser_p
         "next_workspace": following,
         "bytes_from_disk_at_start": disk,
         "server_answers_after": answered,
+        "server_processor_seconds_at_start": worked,
         "seconds": {kind: [dataclasses.asdict(step) for step in taken] for kind, taken in found.items()},
     }
     write(out, _text(numbers, found, str(before), str(after)), numbers)
@@ -211,7 +214,8 @@ def _text(numbers: dict[str, Any], found: dict[str, list[Step]], before: str, af
         "picture in it). All: the last painting, after which nothing is pending. A drag includes the 60 ms in which "
         "further moves may catch up; a key press is sent at once. Server: from the message sent to the payload received.\n\n"
         f"Start: a fresh process and a fresh browser profile, the browser itself already running; "
-        f"the server answered after {milliseconds(spread(answered)['median'])} (median); {_disk(numbers)}\n\n"
+        f"the server answered after {milliseconds(spread(answered)['median'])} (median) and had used "
+        f"{milliseconds(spread(numbers['server_processor_seconds_at_start'])['median'])} of processor time when the page was painted; {_disk(numbers)}\n\n"
         f"{PUBLISHED}\n\n## Machine\n\n{machine_lines(numbers['machine'], before, after)}"
     )
 

@@ -54,7 +54,7 @@ class Reasons:
                 "area": self.area,
                 "title": self.title,
                 "items": said,
-                "height": 96,
+                "height": 122,
             },
             {"id": "why.ways", "kind": "controls", "area": self.area, "controls": [way], "row": True},
             self._picture(view, shap, lime)

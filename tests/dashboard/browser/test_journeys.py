@@ -1,0 +1,405 @@
+"""Whole visits in a real browser, against the server that people start: what a person does, and what they then see."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pandas as pd
+import pytest
+import skops.io
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+
+from dashboard.panels.what_if import WhatIf
+from dashboard.view import View
+
+ROOT = Path(__file__).parents[3]
+CHROMIUM = "/usr/bin/chromium"
+pytestmark = pytest.mark.slow
+
+Opened = Callable[..., View]
+WAIT = 45_000  # ms; the machine may be busy
+
+
+def refuse(reason: str) -> Any:
+    """Without a browser these tests are skipped at home, and fail where they must run."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        refuse("playwright is not installed")
+    path = CHROMIUM if Path(CHROMIUM).exists() else shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        refuse("there is no chromium")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def address(browser: Any) -> Iterator[str]:
+    """The prepared workspaces, served as `whyboard demo` does."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    command = [sys.executable, "-m", "dashboard.cli", "demo", "--no-browser", "--port", str(port)]
+    environment = {name: value for name, value in os.environ.items() if name != "WHYBOARD_WORKSPACES"}
+    server = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, env={**environment, "OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"}
+    )
+    try:
+        healthy(f"http://localhost:{port}", server)
+        yield f"http://localhost:{port}"
+    finally:
+        server.terminate()
+        try:
+            server.wait(10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def healthy(url: str, server: subprocess.Popen[bytes]) -> None:
+    for _ in range(360):
+        assert server.poll() is None, "the server ended before it answered"
+        with suppress(OSError), urllib.request.urlopen(f"{url}/_stcore/health", timeout=2) as answer:
+            if answer.status == 200:
+                return
+        time.sleep(0.25)
+    pytest.fail("the server did not answer")
+
+
+@pytest.fixture
+def visitor(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
+    """``visitor("?w=credit")``: somebody new with a page open; an error in any page fails the test."""
+    contexts, errors = [], []
+
+    def arrive(where: str = "", ready: bool = True) -> Any:
+        context = browser.new_context(viewport={"width": 1440, "height": 1000})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(WAIT)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.asked = []
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.goto(address + "/" + where)
+        if ready:
+            painted(page)
+        return page
+
+    yield arrive
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+def painted(page: Any, seq: int = 0) -> None:
+    """The component shows an answer to event `seq` or later, and waits for none."""
+    page.wait_for_selector(".wb-linked[data-ready='1']", timeout=WAIT)
+    page.wait_for_function(
+        "seq => { const host = document.querySelector('.wb-linked'); return host && Number(host.dataset.seq) >= seq && !host.dataset.busy; }",
+        arg=seq,
+        timeout=WAIT,
+    )
+
+
+def does(page: Any, action: Callable[[], Any]) -> None:
+    """Do something in the component, and wait until its answer is painted."""
+    seq = int(page.locator(".wb-linked").get_attribute("data-seq"))
+    action()
+    painted(page, seq + 1)
+
+
+def block(page: Any, name: str) -> Any:
+    return page.locator(f"[data-block='{name}']")
+
+
+def control(page: Any, name: str, field: str) -> Any:
+    return block(page, name).locator(f"[data-control='{field}']")
+
+
+def choose(page: Any, label: str, option: str) -> None:
+    """One of Streamlit's select boxes in the header."""
+    page.locator("[data-testid='stSelectbox']").filter(has_text=label).locator("input").click()
+    page.get_by_role("option", name=option, exact=True).click()
+
+
+def go(page: Any, name: str) -> None:
+    page.get_by_role("link", name=name, exact=True).click()
+
+
+def share_said(text: str) -> int:
+    """``→ 41 % (+3 points)`` says 41."""
+    found = re.search(r"(\d+)\s*%", text)
+    assert found is not None, text
+    return int(found.group(1))
+
+
+BAR = """([block, name]) => {
+    const plot = document.querySelector(`[data-block='${block}'] .wb-plot`);
+    for (const trace of plot?._fullData ?? []) {
+        const place = Array.from(trace.customdata ?? []).indexOf(name);
+        if (trace.type === 'bar' && place >= 0) return Number(trace.x[place]);
+    }
+    return null;
+}"""
+
+
+def test_the_highest_risk_wrong_case_is_found_with_two_clicks(visitor: Any, opened: Opened) -> None:
+    view = opened("pneumonia")
+    wrong = [int(row) for row in view.workspace.rows if (view.predictions[row, 1] >= 0.5) != view.truth[row]]
+    wanted = max(wrong, key=lambda row: view.predictions[row, 1])
+    page = visitor("?w=pneumonia")
+    does(page, lambda: control(page, "cases.filter", "sort").locator("select").select_option(label="lowest first"))
+    does(page, lambda: control(page, "cases.filter", "show").get_by_role("radio", name="wrong").check())
+    does(page, lambda: control(page, "cases.filter", "sort").locator("select").select_option(label="highest first"))
+    entries = block(page, "cases.list").locator(".wb-entry")
+    ids = [entry for entry in entries.evaluate_all("nodes => nodes.map(node => node.dataset.id)") if entry != str(view.selection.row)]
+    assert ids[0] == str(wanted)
+    does(page, lambda: block(page, "cases.list").locator(f"[data-id='{wanted}']").click())
+    assert f"Case {wanted} " in block(page, "strip.case").inner_text()
+    assert share_said(block(page, "says.text").inner_text()) == round(100 * view.predictions[wanted, 1])
+    assert block(page, "cases.list").locator("[aria-selected=true]").get_attribute("data-id") == str(wanted)
+
+
+def test_asthma_lowers_the_estimate_and_switching_it_off_raises_it(visitor: Any, opened: Opened) -> None:
+    view = opened("pneumonia")
+    assert view.original.X["asthma"].tolist() == [1]
+    page = visitor("?w=pneumonia")
+    assert page.evaluate(BAR, ["why.chart", "asthma"]) < 0
+    assert "Move a slider" in block(page, "whatif.answer").inner_text()
+    does(page, lambda: control(page, "whatif.features", "asthma").get_by_role("radio", name="no").check())
+    said = block(page, "whatif.answer").inner_text()
+    without = View(view.workspace, view.selection.edit(("asthma", 0.0)), view.compute).score
+    assert without > view.score
+    assert share_said(said) == round(100 * without)
+    assert "+" in said
+    assert page.evaluate(BAR, ["why.chart", "asthma"]) > 0
+    does(page, lambda: control(page, "whatif.tools", "reset").locator("button").click())
+    assert "Move a slider" in block(page, "whatif.answer").inner_text()
+    assert page.evaluate(BAR, ["why.chart", "asthma"]) < 0
+
+
+def test_one_suggested_change_turns_the_no_into_a_yes(visitor: Any) -> None:
+    page = visitor("?w=credit")
+    assert share_said(block(page, "says.text").inner_text()) < 50
+    control(page, "suggestions.ask", "search").locator("button").click()
+    load = block(page, "suggestions.table").get_by_role("button", name="load").first
+    load.wait_for()
+    painted(page)
+    does(page, load.click)
+    assert share_said(block(page, "says.text").inner_text()) >= 50
+    assert "→" in block(page, "whatif.answer").inner_text()
+
+
+PEAK = """() => {
+    const canvas = document.querySelector("[data-block='picture.large'] canvas:not([hidden])"); // the plain picture's is hidden
+    if (!canvas) return null;
+    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    let best = 0;
+    for (let place = 0; place < canvas.width * canvas.height; place += 1) if (data[4 * place + 3] > data[4 * best + 3]) best = place;
+    return [Math.floor(best / canvas.width) / canvas.height, (best % canvas.width) / canvas.width];
+}"""
+
+
+def test_another_model_looks_at_another_place_of_the_same_scan(visitor: Any) -> None:
+    """The letter stands in the upper right corner; the first case has one and no finding."""
+    page = visitor("?w=scans")
+    page.wait_for_function(f"({PEAK})() !== null")
+    painted(page)
+    down, right = page.evaluate(PEAK)
+    assert (down < 0.32, right > 0.68) == (True, True)
+    shown = block(page, "strip.case").inner_text()
+    choose(page, "Model", "honest")
+    page.wait_for_function("before => document.querySelector(\"[data-block='strip.case']\").innerText !== before", arg=shown)
+    page.wait_for_function(
+        f"before => {{ const now = ({PEAK})(); return now && (now[0] !== before[0] || now[1] !== before[1]); }}", arg=[down, right]
+    )
+    painted(page)
+    down, right = page.evaluate(PEAK)
+    assert (down < 0.32, right > 0.68) != (True, True)
+
+
+def test_outside_the_data_the_page_warns(visitor: Any, opened: Opened) -> None:
+    controls = WhatIf().blocks(opened("pneumonia"))[2]["controls"]
+    name = next(c["id"] for c in controls if c["kind"] == "slider" and c["max"] > c["data_high"])
+    page = visitor("?w=pneumonia")
+    assert block(page, "whatif.answer").locator(".wb-warning").count() == 0
+    control(page, "whatif.features", name).locator("input[type=range]").focus()
+    does(page, lambda: page.keyboard.press("End"))
+    warning = block(page, "whatif.answer").locator(".wb-warning")
+    warning.wait_for()
+    assert "Outside the data" in warning.inner_text()
+    assert "outside the data" in control(page, "whatif.features", name).locator(".wb-note").inner_text()
+
+
+def cases(n: int = 80, **names: str) -> pd.DataFrame:
+    """Two numbers, and an outcome that follows them."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"age": rng.integers(20, 90, n), "dose": rng.normal(2, 1, n).round(2)})
+    frame["outcome"] = (frame["age"] / 30 + frame["dose"] > 3.8).astype(int)
+    return frame.rename(columns=names)
+
+
+def file(name: str, content: bytes) -> dict[str, Any]:
+    return {"name": name, "mimeType": "application/octet-stream", "buffer": content}
+
+
+def upload(page: Any, model: dict[str, Any], frame: pd.DataFrame) -> None:
+    page.get_by_text("Open your own").wait_for()
+    inputs = page.locator("[data-testid='stFileUploader'] input[type=file]")
+    inputs.nth(0).set_input_files(model)
+    page.locator("[data-testid='stFileUploaderFile']").first.wait_for()
+    inputs.nth(1).set_input_files(file("cases.csv", frame.to_csv(index=False).encode()))
+
+
+def open_upload(page: Any, model: dict[str, Any], frame: pd.DataFrame) -> None:
+    upload(page, model, frame)
+    page.locator(".st-key-upload-open button:not([disabled])").click()
+    painted(page)
+
+
+def test_an_own_model_and_table_are_opened_and_a_pickle_is_not(visitor: Any) -> None:
+    frame = cases()
+    model = LogisticRegression(max_iter=500).fit(frame[["age", "dose"]], frame["outcome"])
+    page = visitor(ready=False)
+    upload(page, file("model.pkl", pickle.dumps({"a": 1})), frame)
+    refusal = page.get_by_role("alert").filter(has_text="pickle")
+    refusal.wait_for()
+    page.get_by_text("80 rows, 3 columns").wait_for()
+    assert page.locator(".st-key-upload-open").count() == 0
+    inputs = page.locator("[data-testid='stFileUploader'] input[type=file]")
+    inputs.nth(0).set_input_files(file("model.skops", skops.io.dumps(model)))
+    page.locator(".st-key-upload-open button:not([disabled])").wait_for()
+    assert refusal.count() == 0
+    page.locator(".st-key-upload-open button").click()
+    painted(page)
+    assert block(page, "strip.case").inner_text().startswith("Case 0 · 1: model says")
+    expected = model.predict_proba(frame[["age", "dose"]])[0, 1]
+    assert share_said(block(page, "says.text").inner_text()) == round(100 * expected)
+    assert "w=" not in page.url
+
+
+def test_a_long_computation_is_cancelled_and_the_page_stays_usable(visitor: Any) -> None:
+    rng = np.random.default_rng(0)
+    many = pd.DataFrame(rng.normal(size=(6000, 8)).round(3), columns=[f"f{i}" for i in range(8)])
+    many["outcome"] = (many.sum(axis=1) > 0).astype(int)
+    slow = KNeighborsClassifier(25, algorithm="brute").fit(many.drop(columns="outcome"), many["outcome"])
+    page = visitor(ready=False)
+    open_upload(page, file("slow.skops", skops.io.dumps(slow)), many[:200])
+    go(page, "Overview")
+    cancel = page.locator(".st-key-work button")
+    cancel.wait_for()
+    assert "SHAP values" in page.locator(".st-key-work").inner_text()
+    began = time.monotonic()
+    cancel.click()
+    page.get_by_text(re.compile("Stopped: SHAP values")).first.wait_for()
+    assert time.monotonic() - began < 20
+    page.wait_for_function("!document.querySelector('.st-key-work')")
+    painted(page)
+    line = block(page, "strip.case").inner_text()
+    does(page, lambda: control(page, "strip.move", "next").locator("button").click())
+    assert block(page, "strip.case").inner_text() != line
+
+
+def test_no_request_leaves_this_machine(visitor: Any) -> None:
+    page = visitor(ready=False)
+    page.get_by_text("Prepared workspaces").wait_for()
+    page.locator(".st-key-open-pneumonia button").click()
+    painted(page)
+    go(page, "Overview")
+    block(page, "importance.chart").locator(".main-svg").first.wait_for()
+    urls = [urlsplit(url) for url in page.asked]
+    assert len(urls) > 10
+    strange = {url.geturl()[:200] for url in urls if url.scheme not in ("data", "blob") and url.hostname not in ("localhost", "127.0.0.1")}
+    assert strange == set()
+
+
+HOSTILE = "<img src=x onerror=window.hacked=1>"
+MARKDOWN = "![p](http://evil.test/p.png)"
+
+
+def test_hostile_names_never_become_elements(visitor: Any) -> None:
+    frame = cases(age=HOSTILE, dose=MARKDOWN)
+    model = LogisticRegression(max_iter=500).fit(frame[[HOSTILE, MARKDOWN]], frame["outcome"])
+    page = visitor(ready=False)
+    made = "document.querySelectorAll(\"img[src='x'], img[src*='evil'], a[href*='evil'], image[href*='evil']\").length"
+
+    def harmless() -> None:
+        assert page.evaluate(made) == 0
+        assert page.evaluate("window.hacked") is None
+        assert [url for url in page.asked if "evil" in url] == []
+
+    upload(page, file(f"{MARKDOWN.replace('/', '_')}.skops", skops.io.dumps(model)), frame)
+    page.locator(".st-key-upload-open button:not([disabled])").wait_for()
+    harmless()
+    page.locator(".st-key-upload-open button").click()
+    painted(page)
+    assert HOSTILE in block(page, "whatif.features").inner_text()
+    assert MARKDOWN in block(page, "whatif.features").inner_text()
+    harmless()
+    for way in ("waterfall", "table"):
+        does(page, lambda way=way: control(page, "why.ways", "way").get_by_role("radio", name=way).check())
+        harmless()
+    go(page, "Overview")
+    block(page, "importance.chart").locator(".main-svg").first.wait_for()
+    harmless()
+
+
+def test_two_visitors_have_their_own_selection(visitor: Any) -> None:
+    one, other = visitor("?w=credit"), visitor("?w=credit")
+    first = block(other, "strip.case").inner_text()
+    assert block(one, "strip.case").inner_text() == first
+    does(one, lambda: control(one, "strip.move", "wrong").locator("button").click())
+    assert block(one, "strip.case").inner_text() != first
+    does(other, lambda: control(other, "cases.filter", "sort").locator("select").select_option(label="lowest first"))
+    assert block(other, "strip.case").inner_text() == first
+    assert control(one, "cases.filter", "sort").locator("select").input_value() == "highest first"
+
+
+def test_a_class_chosen_in_the_chart_stands_in_the_header(visitor: Any) -> None:
+    page = visitor("?w=digits")
+    header = page.locator("[data-testid='stSelectbox']").filter(has_text="Explain")
+    assert "predicted class" in header.inner_text() + header.locator("input").input_value()
+    bars = block(page, "classes.chart").locator(".point")
+    bars.last.click(force=True)
+    chosen = page.evaluate("""() => {
+        const { data } = document.querySelector("[data-block='classes.chart'] .wb-plot");
+        return String(data[0].customdata.at(-1));
+    }""")
+    page.wait_for_function(
+        """label => [...document.querySelectorAll("[data-testid='stSelectbox']")].some(
+            (node) => node.innerText.includes('Explain') && (node.innerText + (node.querySelector('input')?.value ?? '')).split(/\\s/).includes(label))""",
+        arg=chosen,
+    )
+    page.wait_for_function("label => document.querySelector(\"[data-block='strip.case']\").innerText.includes(`· ${label}: model says`)", arg=chosen)
+
+
+def test_the_workspace_opened_from_the_start_page_is_shown_while_another_is_open(visitor: Any) -> None:
+    page = visitor("?w=credit")
+    go(page, "Start")
+    page.locator(".st-key-open-diabetes button").click()
+    page.wait_for_function("document.querySelector(\"[data-block='strip.case']\")?.innerText.includes('Case 79')")
+    painted(page)
+    assert "disease progression" in block(page, "strip.case").inner_text()

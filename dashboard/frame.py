@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Any
 
 import streamlit as st
@@ -11,6 +12,13 @@ from dashboard import session
 from dashboard.figures.text import plain_text
 from dashboard.markdown import literal
 from dashboard.view import View
+
+
+class _Target(enum.Enum):
+    """What is explained where no class is chosen; Streamlit takes ``None`` for "nothing chosen"."""
+
+    PREDICTED = "predicted class"
+
 
 #: Quiet page: less empty space on top, and the bar of long work at the lower edge, where it moves nothing.
 _STYLE = """
@@ -81,10 +89,10 @@ def _targets(view: View) -> None:
     else:
         _choose(
             "Explain",
-            [None, *classes],
-            chosen if chosen in classes else None,
+            [_Target.PREDICTED, *classes],
+            chosen if chosen in classes else _Target.PREDICTED,
             "target",
-            lambda c: "predicted class" if c is None else plain_text(c),
+            lambda c: c.value if c is _Target.PREDICTED else plain_text(c),
         )
 
 
@@ -117,9 +125,8 @@ def _threshold(view: View) -> None:
 def _choose(label: str, options: Any, value: Any, field: str, show: Any) -> None:
     view = session.view()
     key = _key(view, field)
-    st.session_state[key] = (
-        value  # panels change the selection too: the widget shows it, and never what it held before
-    )
+    # Panels change the selection too: the widget shows it, and never what it held before.
+    st.session_state[key] = value
     st.selectbox(label, list(options), format_func=show, key=key, on_change=_set, args=(key, field))
 
 
@@ -129,5 +136,6 @@ def _key(view: View, field: str) -> str:
 
 def _set(key: str, field: str) -> None:
     selection = session.view().selection
-    changed = selection.change(**{field: st.session_state[key]})
+    value = st.session_state[key]
+    changed = selection.change(**{field: None if value is _Target.PREDICTED else value})
     session.select(changed.change(target=None) if field == "model" else changed)

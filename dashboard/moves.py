@@ -29,9 +29,7 @@ def companions(view: View, name: str) -> list[str]:
         for r in view.schema.relations
         if r.kind == "moves_with" and name in (r.feature, r.other)
     }
-    groups = view.compute.kept(
-        ("together", view.data.digest), lambda: ex.correlated_groups(view.data, threshold=TOGETHER)
-    )
+    groups = view.related(TOGETHER)
     group = next((g for g in groups if name in g), ())
     numbers = {other for other in group if not view.schema.feature(other).categorical}
     return [other for other in view.schema.names if other in (declared | numbers) and other != name]

@@ -12,6 +12,8 @@ from functools import partial
 from typing import Any
 
 import streamlit as st
+from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestType
+from streamlit.runtime.scriptrunner_utils.script_run_context import get_script_run_ctx
 
 import explainers as ex
 from dashboard import session
@@ -47,14 +49,17 @@ def gather(page: Page, view: View) -> list[Block]:
         try:
             blocks += panel.blocks(view)
         except ex.ExplainerError as error:
-            blocks.append(_refused(panel, str(error)))
+            blocks += _refused(panel, str(error), view)
     return blocks
 
 
 def handle(page: Page, event: Mapping[str, Any]) -> None:
     """Let the panel whose block it was turn an event into a new selection."""
     view = session.view()
-    name = str(event["block"]).partition(".")[0]
+    name, _, part = str(event["block"]).partition(".")
+    if part == "again":
+        session.select(view.selection.change(cancelled=frozenset()))
+        return
     for panel in page.panels:
         if panel.name == name:
             chosen = panel.apply(event, view)
@@ -62,22 +67,41 @@ def handle(page: Page, event: Mapping[str, Any]) -> None:
             session.select(chosen)
 
 
-def _refused(panel: Panel, reason: str) -> Block:
-    return {
+def _refused(panel: Panel, reason: str, view: View) -> list[Block]:
+    """The reason in the panel's place; where work was stopped by hand, the way to take it up again."""
+    said: Block = {
         "id": f"{panel.name}.refused",
         "kind": "text",
         "area": panel.area,
         "title": panel.title,
         "items": [{"style": "warning", "text": reason}],
     }
+    if not any(f"Stopped: {title}" in reason for title in view.selection.cancelled):
+        return [said]
+    again = {"id": "again", "kind": "button", "label": "compute again"}
+    return [
+        said,
+        {
+            "id": f"{panel.name}.again",
+            "kind": "controls",
+            "area": panel.area,
+            "controls": [again],
+            "row": True,
+        },
+    ]
 
 
 def _work(jobs: list[Job]) -> None:
     """Compute pending results, with a bar and a cancel, and run again to show them: at once what takes long, else a few together."""
     started = time.monotonic()
     for job in jobs:
-        with contextlib.suppress(ex.ExplainerError):  # kept as a failure: the panel says so in the next run
-            job.run(_Bar(job.title))
+        try:
+            with contextlib.suppress(
+                ex.ExplainerError
+            ):  # kept as a failure: the panel says so in the next run
+                job.run(_Bar(job.title))
+        except ex.Cancelled:
+            return  # the run that is asked for comes now; what is still wanted is computed after it
         if time.monotonic() - started > TOGETHER:
             break
     _again()
@@ -91,7 +115,7 @@ def _again() -> None:
 
 
 class _Bar:
-    """A progress callback that appears after a while and, as every call into Streamlit, is where a run can be stopped."""
+    """A progress callback that appears after a while, and stops the work as soon as the visitor does something else."""
 
     def __init__(self, title: str) -> None:
         self._title = title
@@ -99,6 +123,8 @@ class _Bar:
         self._bar: Any = None
 
     def __call__(self, done: int, total: int, partial: ex.Explanation | None = None) -> None:
+        if _awaited():
+            raise ex.Cancelled
         elapsed = time.monotonic() - self._started
         share = done / max(total, 1)
         if self._bar is None and elapsed > PATIENCE:
@@ -109,6 +135,16 @@ class _Bar:
             left = elapsed / share - elapsed if share > 0.02 else None
             text = f"{self._title} · {left:.0f} s left" if left is not None else self._title
             self._bar.progress(min(share, 1.0), text=text)
+
+
+def _awaited() -> bool:
+    """Whether the visitor did something since this run began.
+
+    Streamlit stops a run for events outside of fragments only; one from inside, and that is every slider, click and
+    the cancel itself, would wait until all the work is done. It has no public name for asking.
+    """
+    requests: Any = getattr(get_script_run_ctx(), "script_requests", None)
+    return requests is not None and requests._state is not ScriptRequestType.CONTINUE
 
 
 def _cancel(title: str) -> None:

@@ -14,6 +14,12 @@ BACKGROUND = 100
 #: Coalitions for one case while a slider moves: exact up to eight features, sampled with error bars beyond.
 LIVE_BUDGET = 256
 
+#: Features up to which Shapley values are estimated from coalitions; more cost minutes for one case.
+MOST_FEATURES = 400
+
+#: Features that get a slider: the most important ones of the case.
+SLIDERS = 60
+
 #: Cases in a global picture: first a few for a quick answer, then enough for one that holds.
 FIRST_CASES = 40
 MOST_CASES = 200
@@ -25,6 +31,13 @@ def local_attribution(model: ex.Model, data: ex.Dataset, space: str = "auto") ->
     if trees and (space == "raw" or model.task == "regression"):
         return ex.TreeShap(background=BACKGROUND)
     features = len(data.schema.features)
+    if features > MOST_FEATURES:
+        if trees:
+            return ex.TreeShap(background=BACKGROUND)
+        raise ex.NotApplicable(
+            f"These data have {features:,} features; for this model ({model.family}) Shapley values of more than "
+            f"{MOST_FEATURES} would take minutes for each case. Choose fewer features, or a tree model."
+        )
     budget = max(LIVE_BUDGET, 4 * features + 2)
     if space == "raw" and "raw" in model.abilities:
         return ex.KernelShap(background=BACKGROUND, budget=budget, space="raw")
@@ -48,9 +61,9 @@ def surrogate() -> ex.Explainer:
     return ex.Lime()
 
 
-def case_curves() -> ex.Explainer:
+def case_curves(features: tuple[str, ...] = ()) -> ex.Explainer:
     """The case's own curve under each slider: evenly spaced, so that the slider can read it off."""
-    return ex.PartialDependence(grid=25, spacing="linear", cases=1)
+    return ex.PartialDependence(features=features, grid=25, spacing="linear", cases=1)
 
 
 def effects(feature: str) -> ex.Explainer:

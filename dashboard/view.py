@@ -149,6 +149,16 @@ class View:
             return float(self.reasons.output[0])  # the same answer, asked already
         return float(self.compute.predict(self.model, self.case)[0, self.output])
 
+    def related(self, threshold: float) -> tuple[tuple[str, ...], ...]:
+        """Groups of features that rise and fall together; none are sought among very many features."""
+        if len(self.schema.names) > policy.MOST_FEATURES:
+            return ()
+        key = ("related", self.data.digest, threshold)
+        found: tuple[tuple[str, ...], ...] = self.compute.kept(
+            key, lambda: ex.correlated_groups(self.data, threshold)
+        )
+        return found
+
     @cached_property
     def plausibility(self) -> ex.Plausibility:
         """What the data hold, to tell a case apart that they do not."""
@@ -182,17 +192,34 @@ class View:
 
     @cached_property
     def surrogate(self) -> ex.Attribution | None:
-        """LIME's weights of the case, or ``None`` where LIME does not apply."""
-        if ex.why_not(ex.Lime, self.model, self.data) is not None:
+        """LIME's weights of the case, or ``None`` where LIME does not apply or would take minutes."""
+        if (
+            len(self.schema.names) > policy.MOST_FEATURES
+            or ex.why_not(ex.Lime, self.model, self.data) is not None
+        ):
             return None
         answer = self.now(policy.surrogate(), self._case_rows, self.target)
         assert isinstance(answer, ex.Attribution)
         return answer
 
     @cached_property
+    def sliders(self) -> tuple[str, ...]:
+        """The features with a slider, by what they contribute to the case as it stands in the data, so that none jumps.
+
+        Where Shapley values are refused, the first ones in the order of the data.
+        """
+        unedited = View(self.workspace, self.selection.change(edits=()), self.compute)
+        try:
+            order = np.argsort(-np.abs(unedited.reasons.values[0]), kind="stable")
+        except ex.ExplainerError:
+            order = np.arange(len(self.schema.names))
+        return tuple(self.schema.names[j] for j in order[: policy.SLIDERS])
+
+    @cached_property
     def curves(self) -> ex.Effect:
-        """The case's own curve for every feature."""
-        answer = self.now(policy.case_curves(), self.case, self.target)
+        """The case's own curve for every feature that has a slider."""
+        names = self.sliders if len(self.sliders) < len(self.schema.names) else ()
+        answer = self.now(policy.case_curves(tuple(sorted(names))), self.case, self.target)
         assert isinstance(answer, ex.Effect)
         return answer
 

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from explainers.dataset import Dataset
 from explainers.schema import Schema
 
-#: Known cases that distances are measured to; more would cost memory and change little.
-KNOWN = 2000
+#: Known cases that distances are measured to, and how many numbers these may hold; more change little.
+KNOWN, KNOWN_NUMBERS = 2000, 2_000_000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,9 +38,9 @@ class Plausibility:
         matrix = data.matrix
         with np.errstate(all="ignore"):
             low, high = _bounds(matrix)
-        known = matrix[data.sample(KNOWN)]
+        known = matrix[data.sample(max(20, min(KNOWN, KNOWN_NUMBERS // max(matrix.shape[1], 1))))]
         width = _width(known, data.schema)
-        nearest = _nearest(known[:500], known, width, data.schema, skip_self=True)
+        nearest = _nearest(known[: max(20, len(known) // 4)], known, width, data.schema, skip_self=True)
         usual = float(np.quantile(nearest, 0.99)) if len(known) > 1 else 0.0
         return cls(data.schema, low, high, _decimals(matrix), usual, known, width)
 

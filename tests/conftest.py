@@ -25,7 +25,9 @@ STARTED = time.monotonic()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    help = "stop starting tests after so many seconds; the order rotates by the day, browser journeys come first"
+    help = (
+        "stop starting tests after so many seconds; the order rotates by the day, browser journeys come first"
+    )
     parser.addoption("--slice", type=float, default=None, help=help)
 
 

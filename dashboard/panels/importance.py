@@ -27,7 +27,7 @@ class GlobalImportance:
     area = "main"
 
     def blocks(self, view: View) -> list[Block]:
-        groups = related(view)
+        groups = view.related(RELATED)
         shap = global_attribution(view)
         needs = _needs(view, groups)
         if shap is None:
@@ -71,14 +71,6 @@ class GlobalImportance:
     def apply(self, event: Event, view: View) -> Selection:
         name = event.get("point")
         return view.selection.change(feature=name) if name in view.schema.names else view.selection
-
-
-def related(view: View) -> tuple[tuple[str, ...], ...]:
-    """Groups of features that rise and fall together: alone each looks unimportant, together they may not be."""
-    found: tuple[tuple[str, ...], ...] = view.compute.kept(
-        ("related", view.data.digest), lambda: ex.correlated_groups(view.data, RELATED)
-    )
-    return found
 
 
 def global_attribution(view: View) -> ex.Attribution | None:

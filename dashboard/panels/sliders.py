@@ -91,8 +91,9 @@ def _choice(feature: ex.Feature, now: float, original: float) -> Block:
 
 
 def _spark(view: View, j: int) -> dict[str, Any]:
+    place = view.curves.names.index(view.schema.names[j])
     grid, curve = _through_case(
-        view.curves.grids[j], view.curves.curves[j][0], view.case.matrix[0, j], view.score
+        view.curves.grids[place], view.curves.curves[place][0], view.case.matrix[0, j], view.score
     )
     scale = Scale(view.model.space, view.workspace.target_unit)
     decimals = 0 if view.model.space == "probability" else 1

@@ -42,7 +42,7 @@ class WhatIf:
                 "id": "whatif.features",
                 "kind": "controls",
                 "area": self.area,
-                "controls": [control_of(view, name) for name in by_importance(view)],
+                "controls": [control_of(view, name) for name in view.sliders],
                 "search": len(view.schema.features) > 8,
                 "height": 640,
                 "footer": "Curves: this case with one feature moved, the others held fixed. Grey track: outside the data.",
@@ -119,16 +119,9 @@ def _ranges(view: View, names: list[str]) -> str:
     return "; ".join(said)
 
 
-def by_importance(view: View) -> list[str]:
-    """Features by what they contribute to the case as it stands in the data, so that sliders do not jump when moved."""
-    unedited = View(view.workspace, view.selection.change(edits=()), view.compute)
-    values = np.abs(unedited.reasons.values[0])
-    return [view.schema.names[j] for j in np.argsort(-values, kind="stable")]
-
-
 def _tools(view: View) -> list[Block]:
     tools: list[Block] = [{"id": "reset", "kind": "button", "label": "reset", "locked": not view.edited}]
-    if any(companions(view, name) for name in view.schema.names):
+    if any(companions(view, name) for name in view.sliders):
         tools.append(
             {
                 "id": "linked",

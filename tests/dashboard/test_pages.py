@@ -66,8 +66,7 @@ def test_the_start_page_shows_six_cards_in_order(app: AppTest) -> None:
     cards = [b.key for b in app.button if str(b.key).startswith("open-")]  # column by column
     names = [f"open-{name}" for name in library().folders]
     assert cards == [names[0], names[3], names[1], names[4], names[2], names[5]]
-    shown = [m.value for m in app.markdown if m.value.startswith("**")]
-    assert {f"**{title}**" for title in TITLES} <= set(shown)
+    assert [title for title in TITLES if title not in texts(app)] == []
     assert len(app.get("file_uploader")) == 2
     assert "place" not in app.session_state
 
@@ -147,6 +146,19 @@ def test_a_class_chosen_on_a_panel_stands_in_the_header(app: AppTest) -> None:
     held.selection = held.selection.change(target="3")
     calm(app)
     assert header(app, "target").value == "3"
+
+
+def test_of_several_classes_the_predicted_one_is_the_first_choice(app: AppTest) -> None:
+    opened(app, "digits")
+    assert header(app, "target").options == ["predicted class", *map(str, range(10))]
+    assert header(app, "target").index == 0
+    header(app, "target").select_index(4)
+    calm(app)
+    assert place(app).selection.target == "3"
+    header(app, "target").select_index(0)
+    calm(app)
+    assert place(app).selection.target is None
+    assert header(app, "target").index == 0
 
 
 def test_a_regression_has_neither_class_nor_threshold(app: AppTest) -> None:

@@ -6,7 +6,6 @@ The linked component is invisible here; the journeys in `browser/` see it.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,8 @@ def prepared(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def app() -> Iterator[AppTest]:
-    yield AppTest.from_file(str(APP), default_timeout=60)
+def app() -> AppTest:
+    return AppTest.from_file(str(APP), default_timeout=60)
 
 
 def calm(app: AppTest) -> AppTest:

@@ -40,6 +40,8 @@ def style() -> None:
 def header() -> None:
     """Which workspace and model; changing anything here runs the whole page again."""
     view = session.view()
+    if not view.workspace.private:
+        st.query_params["w"] = view.workspace.key  # going from page to page drops it, and a reload needs it
     title, model, target, scale, threshold = st.columns(
         [2.6, 1.6, 1.2, 1.2, 1.4], vertical_alignment="bottom"
     )

@@ -38,7 +38,7 @@ def _cards() -> None:
 
 def _card(name: str) -> None:
     about = library().describe(name).workspace
-    with st.container(border=True, height=196, key=f"card-{name}", vertical_alignment="distribute"):
+    with st.container(border=True, height="stretch", key=f"card-{name}", vertical_alignment="distribute"):
         kind = " :gray-badge[synthetic data]" if about.synthetic else ""
         st.markdown(f"**{literal(about.title)}**{kind}  \n:small[{literal(about.summary)}]")
         st.button("Open", key=f"open-{name}", on_click=_open, args=(name,), width="stretch")

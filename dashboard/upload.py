@@ -198,7 +198,12 @@ def _columns_editor(model: ex.Model | None, data: ex.Dataset) -> pd.DataFrame:
     }
     key = f"upload-columns-{data.digest[:12]}-{model.digest[:12] if model is not None else ''}"
     edited = st.data_editor(
-        preview(model, data), column_config=choices, hide_index=True, width="stretch", key=key, height=320
+        preview(model, data),
+        column_config=choices,
+        hide_index=True,
+        width="stretch",
+        key=key,
+        height=min(320, 38 + 36 * len(data.schema.features)),
     )
     assert isinstance(edited, pd.DataFrame)
     return edited

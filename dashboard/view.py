@@ -98,9 +98,12 @@ class View:
     @cached_property
     def decided(self) -> np.ndarray:
         """The decision for every row: the threshold for two classes, else the largest output. ``(n,)`` positions."""
+        return self._decide(self.predictions)
+
+    def _decide(self, outputs: np.ndarray) -> np.ndarray:
         if len(self.model.classes) == 2 and self.model.space == "probability":
-            return (self.predictions[:, 1] >= self.selection.threshold).astype(np.int64)
-        return np.asarray(self.predictions.argmax(axis=1).astype(np.int64))
+            return np.asarray((outputs[:, 1] >= self.selection.threshold).astype(np.int64))
+        return np.asarray(outputs.argmax(axis=1).astype(np.int64))
 
     @cached_property
     def truth(self) -> np.ndarray | None:
@@ -119,6 +122,24 @@ class View:
         if self.truth is None or not self.classifies:
             return None
         return np.asarray((self.truth >= 0) & (self.truth != self.decided))
+
+    @property
+    def decision(self) -> str:
+        """The class decided for the case as edited; empty for a regression."""
+        if not self.classifies:
+            return ""
+        outputs = self.predictions[self.selection.row] if not self.edited else self.answer
+        return str(self.model.classes[int(self._decide(outputs[None])[0])])
+
+    @property
+    def decision_as_recorded(self) -> str:
+        """The class decided for the case as it stands in the data; empty for a regression."""
+        return str(self.model.classes[int(self.decided[self.selection.row])]) if self.classifies else ""
+
+    @cached_property
+    def answer(self) -> np.ndarray:
+        """All outputs for the case as edited, ``(k,)``."""
+        return np.asarray(self.compute.predict(self.model, self.case)[0])
 
     @cached_property
     def original(self) -> ex.Dataset:
@@ -145,9 +166,7 @@ class View:
         """The prediction for the case as edited."""
         if not self.edited:
             return float(self.scores[self.selection.row])
-        if self.data.modality == "table" and self.reasons.space == self.model.space:
-            return float(self.reasons.output[0])  # the same answer, asked already
-        return float(self.compute.predict(self.model, self.case)[0, self.output])
+        return float(self.answer[self.output])
 
     def related(self, threshold: float) -> tuple[tuple[str, ...], ...]:
         """Groups of features that rise and fall together; none are sought among very many features."""

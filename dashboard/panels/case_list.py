@@ -37,8 +37,6 @@ class CaseList:
     def blocks(self, view: View) -> list[Block]:
         found, most = listed(view), LISTED if view.data.modality == "table" else PICTURED
         shown = found[:most]
-        if view.selection.row not in shown:  # the case on the page is always in sight
-            shown = np.concatenate([[view.selection.row], shown])
         more = "" if len(found) <= most else f"; the first {most} are listed"
         return [
             {

@@ -27,7 +27,11 @@ class Classes:
         ]
         outputs = view.predictions[view.selection.row]
         figure = class_bars(
-            outputs, view.model.classes or tuple(range(len(outputs))), view.output, space=view.model.space
+            outputs,
+            view.model.classes or tuple(range(len(outputs))),
+            view.output,
+            most=12,
+            space=view.model.space,
         )
         return [
             {

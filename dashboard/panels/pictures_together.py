@@ -8,7 +8,7 @@ import numpy as np
 
 import explainers as ex
 from dashboard import policy, words
-from dashboard.figures.images import layer_png, overlay_values
+from dashboard.figures.images import layer_png, map_limit, overlay_values
 from dashboard.figures.numbers import counted
 from dashboard.figures.text import plain_text
 from dashboard.panels.panel import Block, Event
@@ -33,8 +33,7 @@ class PicturesTogether:
             raise ex.NotApplicable(
                 "No picture method applies to this model, or it has no classes to compare."
             )
-        tiles: list[dict[str, Any]] = []
-        last: ex.Attribution | None = None
+        found: list[tuple[np.ndarray, Any, ex.Attribution | None]] = []
         for place, name in enumerate(view.model.classes):
             rows = view.workspace.rows[view.decided[view.workspace.rows] == place][:AVERAGED]
             if len(rows) == 0:
@@ -42,11 +41,14 @@ class PicturesTogether:
             result = view.later(
                 f"Mean map of {plain_text(name)}", methods[0], tuple(int(row) for row in rows), name
             )
-            tiles.append(_tile(view, rows, name, result))
-            last = result or last
+            found.append((rows, name, result))
+        maps = [np.asarray(result.values).mean(axis=0) for _, _, result in found if result is not None]
+        limit = map_limit(*maps) if maps else 1.0
+        tiles = [_tile(view, rows, name, result, limit) for rows, name, result in found]
+        last = next((result for _, _, result in found if result is not None), None)
         about = {
             "style": "sentence",
-            "text": f"Mean {methods[0].title} map of the pictures decided as each class, over their mean picture. What stands out in all of them is what the model goes by.",
+            "text": f"Mean {methods[0].title} map of the pictures decided as each class, over their mean picture. All maps share one scale; what stands out in all pictures of a class may be what the model goes by.",
         }
         footer = {} if last is None else {"footer": words.footer(last), "code": words.reproduction_line(last)}
         return [
@@ -71,7 +73,9 @@ class PicturesTogether:
         return view.selection.change(target=label)
 
 
-def _tile(view: View, rows: np.ndarray, name: Any, result: ex.Attribution | None) -> dict[str, Any]:
+def _tile(
+    view: View, rows: np.ndarray, name: Any, result: ex.Attribution | None, limit: float
+) -> dict[str, Any]:
     mean = view.data.X[rows].mean(axis=0)
     tile: dict[str, Any] = {
         "id": str(name),
@@ -82,7 +86,7 @@ def _tile(view: View, rows: np.ndarray, name: Any, result: ex.Attribution | None
     }
     if result is not None:
         values = np.asarray(result.values).mean(axis=0)
-        tile["overlay"] = overlay_values(values) | {"smooth": values.shape[-1] >= TINY}
+        tile["overlay"] = overlay_values(values, limit) | {"smooth": values.shape[-1] >= TINY}
     else:
         tile["caption"] = "computing…"
     return tile

@@ -28,12 +28,19 @@ class Prediction:
         scale = Scale(view.model.space, view.workspace.target_unit)
         items = [
             {"style": "big", "text": scale.level(view.score)},
-            {"style": "lead", "text": f"{plain_text(view.class_name)} · usual {scale.level(view.usual)}"},
+            {"style": "lead", "text": lead(view)},
         ]
         items += [
             {"style": "caption", "text": text} for text in (calibration(view), *view.model.notes) if text
         ]
-        chart = score_histogram(view.scores[view.workspace.rows], None, view.score, _threshold(view))
+        chart = score_histogram(
+            view.scores[view.workspace.rows],
+            None,
+            view.score,
+            _threshold(view),
+            space=view.model.space,
+            unit=view.workspace.target_unit,
+        )
         return [
             {
                 "id": "says.text",
@@ -58,15 +65,29 @@ class Prediction:
         return view.selection
 
 
+def lead(view: View) -> str:
+    """What the number is of, what it was before the edits, and what is usual."""
+    scale = Scale(view.model.space, view.workspace.target_unit)
+    before = (
+        f" · what if; as recorded {scale.level(float(view.scores[view.selection.row]))}"
+        if view.edited
+        else ""
+    )
+    return f"{plain_text(view.class_name)}{before} · usual {scale.level(view.usual)}"
+
+
 def calibration(view: View) -> str:
     """How many cases with about this prediction had the outcome; only the model's own test rows count."""
     if view.truth is None or not view.classifies or view.model.space != "probability":
         return ""
+    if view.edited and view.plausibility.outside(view.case.matrix[0]):
+        return "Outside the data: nothing can be said of how often such predictions come true."
     rows = view.workspace.rows
     known = rows[view.truth[rows] >= 0]
     had = (view.truth[known] == view.output).astype(np.int64)
-    low, high = max(view.score - BAND, 0.0), min(view.score + BAND, 1.0)
-    count, positives = ex.calibration_near(view.scores[known], had, view.score, 2 * BAND)
+    middle = float(np.clip(round(view.score / BAND) * BAND, BAND, 1.0 - BAND))
+    low, high = middle - BAND, middle + BAND
+    count, positives = ex.calibration_near(view.scores[known], had, middle, 2 * BAND)
     kind = (
         view.workspace.about.subjects
         if view.workspace.unknown_roles

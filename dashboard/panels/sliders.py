@@ -21,6 +21,9 @@ def control_of(view: View, name: str) -> Block:
     now, original = view.case.matrix[0, j], view.original.matrix[0, j]
     control: Block = {"id": name, "label": plain_text(feature.title), "note": _note(view, feature)}
     if feature.categorical:
+        if now != original and not np.isnan(original):
+            note = f"was {plain_text(feature.category_title(int(original)))} · {control['note']}"
+            control["note"] = note.removesuffix(" · ")
         return control | _choice(feature, now, original)
     return control | _slider(view, feature, j, now, original)
 

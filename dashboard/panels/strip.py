@@ -53,11 +53,16 @@ class Strip:
 
 
 def case_line(view: View) -> str:
-    """``Case 17 · dies: model says 41 % · usual 12 % · compared with 100 training patients``."""
+    """``Case 17 · dies: model says 41 %, decides “survives” · usual 12 % for 100 training patients``."""
     scale = Scale(view.model.space, view.workspace.target_unit)
     name = plain_text(view.class_name)
-    said = f"Case {view.selection.row} · {name}: model says {scale.level(view.score)} · usual {scale.level(view.usual)}"
-    line = f"{said} · compared with {view.reference_text}"
+    which = f"What if case {view.selection.row} were edited" if view.edited else f"Case {view.selection.row}"
+    line = f"{which} · {name}: model says {scale.level(view.score)}"
+    if view.edited:
+        line += f" instead of {scale.level(float(view.scores[view.selection.row]))}"
+    if view.decision:
+        line += f", decides “{plain_text(view.decision)}”"
+    line += f" · usual {scale.level(view.usual)} for {view.reference_text}"
     if view.selection.outcome:
         line += f" · true outcome: {outcome_text(view, view.selection.row) or 'not in the data'}"
     return line

@@ -11,6 +11,7 @@ from dashboard import words
 from dashboard.export import csv_text
 from dashboard.figures.counterfactual import suggestion_table
 from dashboard.panels.panel import Block, Event
+from dashboard.panels.what_if import answer
 from dashboard.selection import Selection
 from dashboard.view import View
 
@@ -23,11 +24,8 @@ class Suggestions:
     area = "whatif"
 
     def blocks(self, view: View) -> list[Block]:
-        label = (
-            "search again"
-            if view.selection.suggestions
-            else "find the smallest changes that turn the decision"
-        )
+        goal = "turn the decision" if view.classifies else "raise the estimate by one standard deviation"
+        label = "search again" if view.selection.suggestions else f"find the smallest changes that {goal}"
         button = {"id": "search", "kind": "button", "label": label, "emphasis": "primary"}
         blocks: list[Block] = [
             {
@@ -53,9 +51,10 @@ class Suggestions:
                     "height": 160,
                 },
             ]
-        blocks.append(
-            {"id": "suggestions.text", "kind": "text", "area": self.area, "items": _said(view, found)}
-        )
+        items = _said(view, found)
+        if view.edited:  # what was loaded shows its effect here too, where the button was pressed
+            items += answer(view)
+        blocks.append({"id": "suggestions.text", "kind": "text", "area": self.area, "items": items})
         if int(found.found[0]):
             table: dict[str, Any] = suggestion_table(found, view.schema)
             buttons = {
@@ -76,7 +75,11 @@ class Suggestions:
 
 def explainer(view: View) -> ex.Explainer:
     """The search with the threshold that the page decides with."""
-    return ex.Counterfactual(threshold=view.selection.threshold) if view.classifies else ex.Counterfactual()
+    if not view.classifies:
+        return ex.Counterfactual()
+    first_of_two = len(view.model.classes) == 2 and view.output == 0
+    threshold = view.selection.threshold
+    return ex.Counterfactual(threshold=round(1.0 - threshold, 6) if first_of_two else threshold)
 
 
 def load(view: View, found: ex.Counterfactuals, rank: int) -> Selection:
@@ -94,6 +97,6 @@ def _said(view: View, found: ex.Counterfactuals) -> list[dict[str, str]]:
         "text": "What the model would need to see, not advice. Locked features are never changed.",
     }
     if not int(found.found[0]):
-        text = f"No change of one or two actionable features within the data turns this decision for this {about.subject}."
+        text = f"No change of one or two actionable features within the data reaches {found.wanted} for this {about.subject}."
         return [{"style": "sentence", "text": text}, caution]
     return [{"style": "sentence", "text": words.counterfactual_sentence(found, view.schema)}, caution]

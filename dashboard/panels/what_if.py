@@ -29,7 +29,7 @@ class WhatIf:
                 "title": self.title,
                 "items": answer(view),
                 "live": True,
-                "height": 76,
+                "height": 96,
             },
             {
                 "id": "whatif.tools",
@@ -44,7 +44,7 @@ class WhatIf:
                 "area": self.area,
                 "controls": [control_of(view, name) for name in view.sliders],
                 "search": len(view.schema.features) > 8,
-                "height": 640,
+                "height": min(640, 92 * len(view.sliders)),
                 "footer": "Curves: this case with one feature moved, the others held fixed. Grey track: outside the data.",
             },
         ]
@@ -77,7 +77,9 @@ def answer(view: View) -> list[dict[str, str]]:
         ]
     codes = view.case.matrix[0]
     beyond = view.plausibility.outside(codes)
-    moved = f"→ {scale.level(view.score)}  ({scale.change(view.score - before)}{_points(scale)})"
+    moved = (
+        f"→ {scale.level(view.score)}  ({scale.change(view.score - before)}{_points(scale)}){decided(view)}"
+    )
     items = [
         {"style": "lead", "text": moved, "tone": "muted"} if beyond else {"style": "lead", "text": moved}
     ]
@@ -85,7 +87,7 @@ def answer(view: View) -> list[dict[str, str]]:
         items.append(
             {
                 "style": "warning",
-                "text": f"Outside the data: {_ranges(view, beyond)}. The model never saw such a {view.workspace.about.subject}; do not rely on this estimate.",
+                "text": f"Outside the data: {_ranges(view, beyond)}. Do not rely on this estimate.",
             }
         )
     elif view.plausibility.unlike(codes):
@@ -100,6 +102,18 @@ def answer(view: View) -> list[dict[str, str]]:
             {"style": "caption", "text": f"Was {scale.level(before)}. Features not moved are held fixed."}
         )
     return items
+
+
+def decided(view: View) -> str:
+    """What is decided after the edits, and what was before; empty for a regression."""
+    if not view.decision:
+        return ""
+    was = (
+        ""
+        if view.decision == view.decision_as_recorded
+        else f", was “{plain_text(view.decision_as_recorded)}”"
+    )
+    return f" · decides “{plain_text(view.decision)}”{was}"
 
 
 def _points(scale: Scale) -> str:

@@ -193,5 +193,7 @@ def test_a_server_answers_and_ends_with_all_it_started(how: signal.Signals) -> N
             server.kill()
             server.wait()
     reader.join(5)
+    assert server.stdout is not None
+    server.stdout.close()
     assert f"whyboard is at http://localhost:{port}" in "".join(said)
     assert "Traceback" not in "".join(said)

@@ -52,6 +52,7 @@ export function chart(body, { plotly, theme, emit }) {
   let later = null;
   let seen = true;
   let watched = false;
+  let gone = false;
   const sight = new IntersectionObserver(([entry]) => {
     seen = entry.isIntersecting;
     if (seen && shown) draw();
@@ -74,10 +75,11 @@ export function chart(body, { plotly, theme, emit }) {
     try {
       await library.react(place, figure.data, layout, { ...CONFIG, ...figure.config });
     } catch (error) {
+      if (gone) return; // purged while it was being drawn
       shown = ""; // so that the same figure is tried again
       throw error;
     }
-    if (watched) return;
+    if (watched || gone) return;
     watched = true;
     observer.observe(place);
     sight.observe(place);
@@ -108,6 +110,7 @@ export function chart(body, { plotly, theme, emit }) {
   }
 
   function remove() {
+    gone = true;
     clearTimeout(later);
     observer.disconnect();
     sight.disconnect();

@@ -53,5 +53,5 @@ export function effect(value, spark) {
   if (base === undefined || base === null || !Number.isFinite(value)) return text;
   const change = fixed((value - base) * scale, decimals);
   const level = Number(change.replace("−", "-")) === 0;
-  return `${text} (${level ? "±0" : change.startsWith("−") ? change : "+" + change})`;
+  return level ? text : `${text} (${change.startsWith("−") ? change : "+" + change})`;
 }

@@ -284,9 +284,10 @@ def file(name: str, content: bytes) -> dict[str, Any]:
 
 def upload(page: Any, model: dict[str, Any], frame: pd.DataFrame) -> None:
     page.get_by_text("Open your own").wait_for()
-    inputs = page.locator("[data-testid='stFileUploader'] input[type=file]")
-    inputs.nth(0).set_input_files(model)
-    inputs.nth(1).set_input_files(file("cases.csv", frame.to_csv(index=False).encode()))
+    page.locator(".st-key-upload-model input[type=file]").set_input_files(model)
+    page.locator(".st-key-upload-data input[type=file]").set_input_files(
+        file("cases.csv", frame.to_csv(index=False).encode())
+    )
 
 
 def open_upload(page: Any, model: dict[str, Any], frame: pd.DataFrame) -> None:
@@ -304,8 +305,9 @@ def test_an_own_model_and_table_are_opened_and_a_pickle_is_not(visitor: Any) -> 
     refusal.wait_for()
     page.get_by_text("80 rows, 3 columns").wait_for()
     assert page.locator(".st-key-upload-open").count() == 0
-    inputs = page.locator("[data-testid='stFileUploader'] input[type=file]")
-    inputs.nth(0).set_input_files(file("model.skops", skops.io.dumps(model)))
+    page.locator(".st-key-upload-model input[type=file]").set_input_files(
+        file("model.skops", skops.io.dumps(model))
+    )
     page.locator(".st-key-upload-open button:not([disabled])").wait_for()
     assert refusal.count() == 0
     page.locator(".st-key-upload-open button").click()
@@ -316,13 +318,18 @@ def test_an_own_model_and_table_are_opened_and_a_pickle_is_not(visitor: Any) -> 
     assert "w=" not in page.url
 
 
-def test_a_long_computation_is_cancelled_and_the_page_stays_usable(visitor: Any) -> None:
+def open_slow(page: Any) -> None:
+    """A model that takes seconds for what the overview asks first."""
     rng = np.random.default_rng(0)
     many = pd.DataFrame(rng.normal(size=(6000, 8)).round(3), columns=[f"f{i}" for i in range(8)])
     many["outcome"] = (many.sum(axis=1) > 0).astype(int)
     slow = KNeighborsClassifier(25, algorithm="brute").fit(many.drop(columns="outcome"), many["outcome"])
-    page = visitor(ready=False)
     open_upload(page, file("slow.skops", skops.io.dumps(slow)), many[:200])
+
+
+def test_a_long_computation_is_cancelled_and_the_page_stays_usable(visitor: Any) -> None:
+    page = visitor(ready=False)
+    open_slow(page)
     go(page, "Overview")
     cancel = page.locator(".st-key-work button")
     cancel.wait_for()
@@ -343,17 +350,18 @@ def test_a_long_computation_is_cancelled_and_the_page_stays_usable(visitor: Any)
 
 
 def test_anything_done_interrupts_a_long_computation(visitor: Any) -> None:
-    page = visitor("?w=credit")
+    page = visitor(ready=False)
+    open_slow(page)
     go(page, "Overview")
-    page.locator(".st-key-work").filter(has_text="SHAP values of").wait_for()
+    page.locator(".st-key-work").filter(has_text="SHAP values").wait_for()
     line = block(page, "strip.case").inner_text()
     began = time.monotonic()
     control(page, "strip.move", "next").locator("button").click()
     page.wait_for_function(
         "before => document.querySelector(\"[data-block='strip.case']\").innerText !== before", arg=line
     )
-    assert time.monotonic() - began < 3
-    page.locator(".st-key-work").filter(has_text="SHAP values of").wait_for()  # and then it is taken up again
+    assert time.monotonic() - began < 6  # the work alone takes longer
+    page.locator(".st-key-work").filter(has_text="SHAP values").wait_for()  # and then it is taken up again
 
 
 def test_no_request_leaves_this_machine(visitor: Any) -> None:

@@ -1,4 +1,4 @@
-"""Every explainer, in the order in which they are offered. To add one: its file, and one line here."""
+"""Every explainer, in the order in which they are offered. To add one: its file, and its import and its name here."""
 
 from __future__ import annotations
 
@@ -13,6 +13,20 @@ from explainers.methods.partial_dependence import PartialDependence
 from explainers.methods.permutation_importance import PermutationImportance
 from explainers.methods.saliency import Saliency
 from explainers.methods.tree_shap import TreeShap
+
+__all__ = [
+    "EXPLAINERS",
+    "Counterfactual",
+    "GradCam",
+    "IntegratedGradients",
+    "KernelShap",
+    "Lime",
+    "Occlusion",
+    "PartialDependence",
+    "PermutationImportance",
+    "Saliency",
+    "TreeShap",
+]
 
 EXPLAINERS: tuple[type[Explainer], ...] = (
     TreeShap,

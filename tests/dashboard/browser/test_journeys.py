@@ -282,12 +282,22 @@ def file(name: str, content: bytes) -> dict[str, Any]:
     return {"name": name, "mimeType": "application/octet-stream", "buffer": content}
 
 
+def drop(page: Any, place: str, given: dict[str, Any]) -> None:
+    """Drop a file, and wait until the server has read it: a second one dropped meanwhile may get lost on the way."""
+    field = f".st-key-upload-{place}"
+    before = page.locator(field).inner_text()
+    page.locator(f"{field} input[type=file]").set_input_files(given)
+    page.wait_for_function(
+        """([field, before]) => document.querySelector(field).innerText !== before
+            && document.querySelector("[data-testid='stApp']").dataset.testScriptState === 'notRunning'""",
+        arg=[field, before],
+    )
+
+
 def upload(page: Any, model: dict[str, Any], frame: pd.DataFrame) -> None:
     page.get_by_text("Open your own").wait_for()
-    page.locator(".st-key-upload-model input[type=file]").set_input_files(model)
-    page.locator(".st-key-upload-data input[type=file]").set_input_files(
-        file("cases.csv", frame.to_csv(index=False).encode())
-    )
+    drop(page, "model", model)
+    drop(page, "data", file("cases.csv", frame.to_csv(index=False).encode()))
 
 
 def open_upload(page: Any, model: dict[str, Any], frame: pd.DataFrame) -> None:
@@ -305,9 +315,7 @@ def test_an_own_model_and_table_are_opened_and_a_pickle_is_not(visitor: Any) -> 
     refusal.wait_for()
     page.get_by_text("80 rows, 3 columns").wait_for()
     assert page.locator(".st-key-upload-open").count() == 0
-    page.locator(".st-key-upload-model input[type=file]").set_input_files(
-        file("model.skops", skops.io.dumps(model))
-    )
+    drop(page, "model", file("model.skops", skops.io.dumps(model)))
     page.locator(".st-key-upload-open button:not([disabled])").wait_for()
     assert refusal.count() == 0
     page.locator(".st-key-upload-open button").click()

@@ -74,7 +74,7 @@ def listed(view: View) -> np.ndarray:
     if wanted.show != "all" and view.wrong is not None:
         rows = rows[view.wrong[rows] == (wanted.show == "wrong")]
     if wanted.label and view.truth is not None:
-        rows = rows[view.truth[rows] == view.model.classes.index(_class(view, wanted.label))]
+        rows = rows[view.truth[rows] == _position(view, wanted.label)]
     scores = view.scores[rows]
     if wanted.sort == "file":
         return rows
@@ -84,8 +84,9 @@ def listed(view: View) -> np.ndarray:
     return rows[np.argsort(-scores if wanted.sort == "high" else scores, kind="stable")]
 
 
-def _class(view: View, label: str) -> object:
-    return next(name for name in view.model.classes if str(name) == label)
+def _position(view: View, label: str) -> int:
+    """The class of that name; -2, which no truth is, where another model of the workspace lacks it."""
+    return next((place for place, name in enumerate(view.model.classes) if str(name) == label), -2)
 
 
 def _controls(view: View) -> list[Block]:

@@ -18,6 +18,8 @@ from dashboard.view import View
 #: Pictures smaller than this are shown with hard pixel edges; larger maps are smoothed as the field does.
 TINY = 32
 
+COMPUTING = "computing…"
+
 
 class Picture:
     """Saliency overlays; opacity, threshold and colours move in the browser alone."""
@@ -29,10 +31,10 @@ class Picture:
     def blocks(self, view: View) -> list[Block]:
         methods = policy.picture_methods(view.model, view.data)
         found = {type(method).__name__: self._ask(view, method) for method in methods}
-        large = (
-            view.selection.method if found.get(view.selection.method) is not None else next(iter(found), "")
-        )
-        result = found.get(large)
+        done = [name for name, answer in found.items() if isinstance(answer, ex.Attribution)]
+        large = view.selection.method if view.selection.method in done else next(iter(done), "")
+        answer = found.get(large)
+        result = answer if isinstance(answer, ex.Attribution) else None
         pixels = plain(view)
         tiles: list[dict[str, Any]] = [{"id": "plain", "base": pixels, "title": "The picture"}]
         if result is not None:
@@ -78,20 +80,21 @@ class Picture:
             self._tiles(view, methods, found, pixels),
         ]
 
-    def _ask(self, view: View, method: ex.Explainer) -> ex.Attribution | None:
+    def _ask(self, view: View, method: ex.Explainer) -> ex.Attribution | str:
+        """The result, or in words why there is none (yet)."""
         try:
             result: ex.Attribution | None = view.later(
                 method.title, method, [view.selection.row], view.target
             )
-        except ex.ExplainerError:
-            return None
-        return result
+        except ex.ExplainerError as error:
+            return str(error)
+        return COMPUTING if result is None else result
 
     def _tiles(
         self,
         view: View,
         methods: tuple[ex.Explainer, ...],
-        found: dict[str, ex.Attribution | None],
+        found: dict[str, ex.Attribution | str],
         pixels: str,
     ) -> Block:
         tiles = []
@@ -103,11 +106,11 @@ class Picture:
                 "title": method.title,
                 "selected": name == view.selection.method,
             }
-            result = found[name]
-            if result is not None:
-                tile["overlay"] = overlay(result)
+            answer = found[name]
+            if isinstance(answer, ex.Attribution):
+                tile["overlay"] = overlay(answer)
             else:
-                tile["caption"] = "computing…"
+                tile["caption"] = answer
             tiles.append(tile)
         return {
             "id": "picture.methods",

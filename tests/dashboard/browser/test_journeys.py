@@ -282,14 +282,17 @@ def file(name: str, content: bytes) -> dict[str, Any]:
     return {"name": name, "mimeType": "application/octet-stream", "buffer": content}
 
 
+IDLE = "document.querySelector(\"[data-testid='stApp']\")?.dataset.testScriptState === 'notRunning'"
+
+
 def drop(page: Any, place: str, given: dict[str, Any]) -> None:
-    """Drop a file, and wait until the server has read it: a second one dropped meanwhile may get lost on the way."""
+    """Drop a file, and wait until the server has read it: one dropped while the page is redrawn may get lost."""
     field = f".st-key-upload-{place}"
+    page.wait_for_function(IDLE)
     before = page.locator(field).inner_text()
     page.locator(f"{field} input[type=file]").set_input_files(given)
     page.wait_for_function(
-        """([field, before]) => document.querySelector(field).innerText !== before
-            && document.querySelector("[data-testid='stApp']").dataset.testScriptState === 'notRunning'""",
+        f"([field, before]) => document.querySelector(field).innerText !== before && {IDLE}",
         arg=[field, before],
     )
 
@@ -341,7 +344,7 @@ def test_a_long_computation_is_cancelled_and_the_page_stays_usable(visitor: Any)
     go(page, "Overview")
     cancel = page.locator(".st-key-work button")
     cancel.wait_for()
-    assert "SHAP values" in page.locator(".st-key-work").inner_text()
+    page.locator(".st-key-work").filter(has_text="SHAP values").wait_for()
     began = time.monotonic()
     cancel.click()
     page.get_by_text(re.compile("Stopped: SHAP values")).first.wait_for()
@@ -354,7 +357,7 @@ def test_a_long_computation_is_cancelled_and_the_page_stays_usable(visitor: Any)
     assert page.get_by_text(re.compile("Stopped: SHAP values")).first.is_visible()
     page.get_by_role("button", name="compute again").first.click()
     cancel.wait_for()
-    assert "SHAP values" in page.locator(".st-key-work").inner_text()
+    page.locator(".st-key-work").filter(has_text="SHAP values").wait_for()
 
 
 def test_anything_done_interrupts_a_long_computation(visitor: Any) -> None:

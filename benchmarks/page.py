@@ -38,7 +38,7 @@ WORDS = {
     "key": "slider moved by one key press → prediction and bars",
 }
 PUBLISHED = (
-    "For comparison: explainerdashboard has been published with 740 ms for a change of case on a quiet two-core "
+    "For comparison: explainerdashboard is reported to take 740 ms for a change of case on a quiet two-core "
     "machine; it was not measured again here."
 )
 
@@ -211,7 +211,7 @@ def _text(numbers: dict[str, Any], found: dict[str, list[Step]], before: str, af
         f"{WARM_UPS} warm-ups before the steps of one kind.\n\n"
         f"{table(heads, rows)}{absent}\n\n"
         "First: the first painting that answers the event (at a start and a new workspace: the first with a chart or a "
-        "picture in it). All: the last painting, after which nothing is pending. A drag includes the 60 ms in which "
+        "picture in it). All: the last painting, after which nothing is pending. A drag includes the 25 ms in which "
         "further moves may catch up; a key press is sent at once. Server: from the message sent to the payload received.\n\n"
         f"Start: a fresh process and a fresh browser profile, the browser itself already running; "
         f"the server answered after {milliseconds(spread(answered)['median'])} (median) and had used "

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 
 from dashboard.library import Library
+
+#: Seconds that the first page has the processor to itself before further libraries are imported.
+LATER = 5.0
 
 _frozen = threading.Event()
 
@@ -23,11 +27,12 @@ def freeze() -> None:
 
 
 def warm(library: Library) -> None:
-    """Import what explanations need and open the first workspace, so that the first page does not wait for it."""
-    import shap.explainers  # noqa: F401  imported here so that the first click does not pay for it
-    import sklearn.ensemble  # noqa: F401
-
+    """Open the first workspace while the browser loads; then, once that page has had its turn, what later clicks need."""
     first = next(iter(library.folders), None)
     if first is not None:
         library.open(first)
     freeze()
+    time.sleep(LATER)
+    import shap.explainers  # noqa: F401  # the switch to log-odds and regressions use it
+
+    gc.freeze()

@@ -1,6 +1,6 @@
 // The way to the server: one request at a time, nothing lost, and of one control only its newest value.
 
-const PAUSE = 60; // ms between a slider's first unsent move and its request
+const PAUSE = 25; // ms between a slider's first unsent move and its request
 const PATIENCE = 20000; // ms after which an unanswered request is given up
 
 export class Channel {

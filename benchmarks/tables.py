@@ -5,6 +5,7 @@ Our side is the whole of `explain`; the other side is the call that a person wou
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -158,7 +159,8 @@ def lime(case: Case, rows: int = 100, samples: int = 5000) -> Comparison:
     return Comparison(
         f"Lime, {rows} rows, {case.d} features, {samples:,} samples",
         "lime, one row after the other (it has no other way)",
-        lambda: _values(case, ex.Lime(samples=samples), rows),
+        # a fresh model each time: Lime remembers its sample with the model, and a repeat must pay for it again
+        lambda: _values(case, ex.Lime(samples=samples), rows, dataclasses.replace(case.model)),
         lambda: np.array([weights(row) for row in case.X[:rows]]),
         f"both sampled; ours asks the model about one sample for all rows; {noise}",
     )
@@ -216,7 +218,9 @@ def partial_dependence(case: Case, grid: int = 20, rows: int = 500) -> Compariso
     )
 
 
-def _values(case: Case, explainer: ex.Explainer, rows: int) -> np.ndarray:
+def _values(case: Case, explainer: ex.Explainer, rows: int, model: ex.Model | None = None) -> np.ndarray:
     """Values of the positive class for the first rows."""
-    found: Any = ex.explain(case.model, case.data, explainer, rows=range(rows), background=case.background)
+    found: Any = ex.explain(
+        model or case.model, case.data, explainer, rows=range(rows), background=case.background
+    )
     return np.asarray(found.values)

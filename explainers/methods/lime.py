@@ -65,6 +65,7 @@ class Lime(Explainer):
             return law.bins(neighbours), _ask(problem, neighbours, space, stretch(progress, 0, steps))
 
         key = (problem.data.digest, self.samples, self.seed, space)
+        remembered = key in _ANSWERS.get(problem.model, {})
         bins, answers = _remembered(problem.model, key, sample)
         output = problem.of_targets(problem.model.scores(problem.cases.X, space))
         case_bins = law.bins(problem.cases.matrix)
@@ -94,7 +95,8 @@ class Lime(Explainer):
             reference=_reference(training, space),
             diagnostics={
                 "exact": False,
-                "evaluations": steps,
+                "evaluations": m if remembered else steps,
+                "sample": "remembered from an earlier call" if remembered else "asked",
                 "samples": self.samples,
                 "seed": self.seed,
                 "r2": plain(local.r2).tolist(),

@@ -18,6 +18,7 @@ from explainers.explainer import Explainer, Problem, why_not
 from explainers.explaining import Request, applicable, explain
 from explainers.explanation import Attribution, Counterfactuals, Effect, Explanation, Importance, Reference
 from explainers.loading import align, guess_role, guess_target, load_dataset, load_frame, load_model
+from explainers.loading.limits import Limits
 from explainers.model import Model
 from explainers.performance import Estimate, Performance, calibration_near, performance
 from explainers.plausibility import Plausibility
@@ -44,6 +45,7 @@ __all__ = [
     "Feature",
     "Importance",
     "InvalidSetting",
+    "Limits",
     "Model",
     "ModelFailure",
     "NotApplicable",

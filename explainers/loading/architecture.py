@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from explainers.errors import UnreadableFile, UnsupportedModel
+from explainers.loading.limits import Limits
 from explainers.loading.sources import read
 
 MAX_BYTES = 4 * 2**20
@@ -245,7 +246,7 @@ def declared(architecture: Any) -> Architecture:
 
 def _from_json(source: str | bytes | os.PathLike[str]) -> Any:
     name = "architecture" if isinstance(source, bytes) else Path(source).name
-    content = read(source, name, MAX_BYTES).content
+    content = read(source, name, "model_bytes", Limits(model_bytes=MAX_BYTES)).content
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:

@@ -9,8 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from explainers.errors import SchemaMismatch, UnreadableFile
-from explainers.loading.delimited_text import MAX_COLUMNS, MAX_ROWS
-from explainers.loading.sources import MAX_UNPACKED_BYTES, File
+from explainers.loading.sources import File
 from explainers.schema import _listed
 
 
@@ -49,12 +48,9 @@ def _broken(file: File, form: str, error: Exception) -> UnreadableFile:
 
 
 def _require_modest(file: File, rows: int, schema: pa.Schema, size: int) -> None:
-    if rows > MAX_ROWS:
-        raise UnreadableFile(f"{file.name!r} has {rows:,} rows; the limit is {MAX_ROWS:,}. Use a sample.")
-    if len(schema) > MAX_COLUMNS:
-        raise UnreadableFile(f"{file.name!r} has {len(schema):,} columns; the limit is {MAX_COLUMNS:,}.")
-    if size > MAX_UNPACKED_BYTES:
-        raise UnreadableFile(f"{file.name!r} unpacks to {size:,} bytes; the limit is {MAX_UNPACKED_BYTES:,}.")
+    file.limits.hold(file.name, "rows", rows, advice="Use a sample.")
+    file.limits.hold(file.name, "columns", len(schema))
+    file.limits.hold(file.name, "unpacked_bytes", size)
     names = list(schema.names)
     if len(set(names)) < len(names):
         repeated = [name for name in dict.fromkeys(names) if names.count(name) > 1]

@@ -12,8 +12,9 @@ import pandas as pd
 from explainers.dataset import Dataset
 from explainers.errors import InvalidSetting, UnreadableFile
 from explainers.loading import columnar, delimited_text, pictures
+from explainers.loading.limits import Limits
 from explainers.loading.recognition import is_text_pickle
-from explainers.loading.sources import MAX_DATA_BYTES, File, Source, read, unzip_gzip
+from explainers.loading.sources import File, Source, read, unzip_gzip
 from explainers.schema import Schema
 
 PICTURE_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*")
@@ -37,6 +38,7 @@ def load_dataset(
     ignore: Sequence[str] = (),
     schema: Schema | None = None,
     pixel_scale: float | None = None,
+    limits: Limits = Limits(),
 ) -> Dataset:
     """Data from a path or from bytes; the format is read from the content.
 
@@ -50,6 +52,7 @@ def load_dataset(
         ignore: columns that are kept to look at and never given to the model.
         schema: the features as somebody has corrected them; by default they are inferred.
         pixel_scale: pixels are divided by it; 255 for bytes, 65,535 for 16 bits, 1 for real numbers unless stated.
+        limits: what the file may ask of this machine.
 
     Raises:
         UnreadableFile: no such file, empty, too large, damaged, or no data that are read here.
@@ -58,8 +61,8 @@ def load_dataset(
     folder = None if isinstance(source, bytes) else Path(source)
     if folder is not None and folder.is_dir():
         _no_columns(target, role, ignore)
-        return pictures.from_folder(folder, pixel_scale)
-    file = read(source, name, MAX_DATA_BYTES)
+        return pictures.from_folder(folder, pixel_scale, limits)
+    file = read(source, name, "data_bytes", limits)
     if file.content.startswith((b"PK\3\4", b"PK\5\6")):
         _no_columns(target, role, ignore)
         return _from_zip(file, pixel_scale)
@@ -67,9 +70,9 @@ def load_dataset(
     return Dataset.from_frame(frame, target, schema=schema, role=role, ignore=ignore)
 
 
-def load_frame(source: Source, name: str = "") -> pd.DataFrame:
+def load_frame(source: Source, name: str = "", *, limits: Limits = Limits()) -> pd.DataFrame:
     """A table as it is in the file, before anybody says what its columns are; raises like `load_dataset`."""
-    return read_table(read(source, name, MAX_DATA_BYTES))
+    return read_table(read(source, name, "data_bytes", limits))
 
 
 def read_table(file: File) -> pd.DataFrame:

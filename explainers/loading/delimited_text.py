@@ -14,8 +14,6 @@ from explainers.errors import SchemaMismatch, UnreadableFile
 from explainers.loading.sources import File
 from explainers.schema import _listed
 
-MAX_ROWS = 5_000_000
-MAX_COLUMNS = 10_000
 SEPARATORS = (",", ";", "\t", "|")
 SAMPLE_LINES = 200
 MISSING = ("?",)  # beside what pandas takes as missing: empty, NA, N/A, NaN, null, None, …
@@ -31,19 +29,14 @@ def read_text(file: File) -> pd.DataFrame:
         SchemaMismatch: no header row, names that are missing or occur twice.
     """
     text = _decoded(file)
-    lines = text.count("\n")
-    if lines > MAX_ROWS + 1:
-        raise UnreadableFile(
-            f"{file.name!r} has about {lines:,} rows; the limit is {MAX_ROWS:,}. Use a sample."
-        )
+    file.limits.hold(file.name, "rows", text.count("\n") - 1, advice="Use a sample.")
     sample = _sample(text)
     separator = _separator(sample)
     rows = _rows(sample, separator)
     if not rows:
         raise UnreadableFile(f"{file.name!r} holds no table: it has only empty lines.")
     header, body = rows[0], rows[1:]
-    if len(header) > MAX_COLUMNS:
-        raise UnreadableFile(f"{file.name!r} has {len(header):,} columns; the limit is {MAX_COLUMNS:,}.")
+    file.limits.hold(file.name, "columns", len(header))
     names = _names(file, header, body)
     frame = _parsed(file, text, separator, names, _decimal(body, separator))
     return _without_index(file, frame)
@@ -169,7 +162,7 @@ def _parsed(file: File, text: str, separator: str, names: list[str], decimal: st
     try:
         frame = pd.read_csv(
             io.StringIO(text), sep=separator, decimal=decimal, header=0, names=names, index_col=False,
-            na_values=list(MISSING), skipinitialspace=True, low_memory=False, nrows=MAX_ROWS + 1, on_bad_lines="error",
+            na_values=list(MISSING), skipinitialspace=True, low_memory=False, nrows=file.limits.rows + 1, on_bad_lines="error",
         )  # fmt: skip
     except (
         pd.errors.ParserError,

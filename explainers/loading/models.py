@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from explainers.errors import UnsupportedModel
+from explainers.loading.limits import Limits
 from explainers.loading.recognition import recognize, refuse
-from explainers.loading.sources import MAX_MODEL_BYTES, File, Source, read
+from explainers.loading.sources import File, Source, read
 from explainers.model import Model
 
 WEIGHTS = ("safetensors", "torch")
@@ -22,6 +23,7 @@ def load_model(
     *,
     classes: Sequence[Any] | None = None,
     name: str = "",
+    limits: Limits = Limits(),
 ) -> Model:
     """A model from a path or from bytes. The format is read from the content, never from the name; nothing is unpickled.
 
@@ -33,6 +35,7 @@ def load_model(
         architecture: the layers, for files that hold weights only.
         classes: names of the outputs, where the file does not say them or says them otherwise.
         name: how messages call the file; by default the path's last part.
+        limits: what the file may ask of this machine.
 
     Raises:
         UnsupportedModel: another format, or something in it that is not opened; the message says what to do instead.
@@ -41,7 +44,7 @@ def load_model(
     if not isinstance(source, bytes) and Path(source).is_dir():
         shown = name or Path(source).name
         raise refuse(shown, "SavedModel" if (Path(source) / "saved_model.pb").exists() else "folder")
-    file = read(source, name, MAX_MODEL_BYTES)
+    file = read(source, name, "model_bytes", limits)
     kind = recognize(file)
     if architecture is not None and kind not in WEIGHTS:
         raise UnsupportedModel(

@@ -16,13 +16,12 @@ from PIL import Image, UnidentifiedImageError
 
 from explainers.dataset import Dataset
 from explainers.errors import SchemaMismatch, UnreadableFile
-from explainers.loading.sources import MAX_DATA_BYTES, MAX_UNPACKED_BYTES, File
+from explainers.loading.limits import Limits
+from explainers.loading.sources import File
 from explainers.schema import _listed
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
-MAX_PICTURES = 200_000
-MAX_PIXELS = 40_000_000
 ROLE_FOLDERS = {
     "train",
     "training",
@@ -48,9 +47,9 @@ class Picture:
     pixels: np.ndarray
 
 
-def from_folder(folder: Path, pixel_scale: float | None) -> Dataset:
+def from_folder(folder: Path, pixel_scale: float | None, limits: Limits) -> Dataset:
     """All pictures below a folder, in the order of their paths; links are not followed."""
-    return _dataset(_files_below(folder), folder.name, pixel_scale)
+    return _dataset(_files_below(folder, limits), folder.name, pixel_scale, limits)
 
 
 def from_zip(file: File, pixel_scale: float | None) -> Dataset:
@@ -58,22 +57,15 @@ def from_zip(file: File, pixel_scale: float | None) -> Dataset:
     try:
         with zipfile.ZipFile(io.BytesIO(file.content)) as archive:
             parts = [part for part in archive.infolist() if not part.is_dir()]
-            _require_modest(file.name, sum(part.file_size for part in parts))
-            return _dataset(_files_within(archive, parts), file.name, pixel_scale)
+            file.limits.hold(file.name, "unpacked_bytes", sum(part.file_size for part in parts))
+            return _dataset(_files_within(archive, parts), file.name, pixel_scale, file.limits)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         raise UnreadableFile(
             f"{file.name!r} is a damaged zip file: {error}. Save or upload it again."
         ) from error
 
 
-def _require_modest(name: str, size: int) -> None:
-    if size > MAX_UNPACKED_BYTES:
-        raise UnreadableFile(
-            f"{name!r} unpacks to {size:,} bytes; the limit is {MAX_UNPACKED_BYTES:,}. Use fewer pictures."
-        )
-
-
-def _files_below(folder: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
+def _files_below(folder: Path, limits: Limits) -> Iterator[tuple[PurePosixPath, bytes]]:
     found = []
     for place, folders, names in os.walk(folder, followlinks=False):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -83,10 +75,7 @@ def _files_below(folder: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
         if path.is_symlink() or not path.is_file():
             continue
         total += path.stat().st_size
-        if total > MAX_DATA_BYTES:
-            raise UnreadableFile(
-                f"The folder {folder.name!r} holds more than {MAX_DATA_BYTES:,} bytes, the limit. Use fewer pictures."
-            )
+        limits.hold(folder.name, "data_bytes", total, advice="Use fewer pictures.")
         yield PurePosixPath(path.relative_to(folder).as_posix()), path.read_bytes()
 
 
@@ -97,23 +86,19 @@ def _files_within(
         yield PurePosixPath(part.filename.replace("\\", "/")), archive.read(part)
 
 
-def _dataset(files: Iterator[tuple[PurePosixPath, bytes]], name: str, pixel_scale: float | None) -> Dataset:
+def _dataset(
+    files: Iterator[tuple[PurePosixPath, bytes]], name: str, pixel_scale: float | None, limits: Limits
+) -> Dataset:
     pictures: list[Picture] = []
     total = 0
     for path, content in files:
-        picture = None if _hidden(path) else _decoded(path, content)
+        picture = None if _hidden(path) else _decoded(path, content, limits)
         if picture is None:
             continue
         pictures.append(picture)
-        total += picture.pixels.size * 4
-        if len(pictures) > MAX_PICTURES:
-            raise UnreadableFile(
-                f"{name!r} holds more than {MAX_PICTURES:,} pictures, the limit. Use a sample."
-            )
-        if total > MAX_UNPACKED_BYTES:
-            raise UnreadableFile(
-                f"The pictures of {name!r} take more than {MAX_UNPACKED_BYTES:,} bytes, the limit. Use fewer or smaller ones."
-            )
+        total += picture.pixels.size
+        limits.hold(name, "pictures", len(pictures), advice="Use a sample.")
+        limits.hold(name, "values", total, advice="Use fewer or smaller pictures.")
     if not pictures:
         raise UnreadableFile(f"{name!r} holds no pictures. Opened are {', '.join(FORMATS)}.")
     labels, roles = _labels([picture.path for picture in pictures])
@@ -125,7 +110,7 @@ def _hidden(path: PurePosixPath) -> bool:
     return any(part.startswith((".", "__MACOSX")) for part in path.parts)
 
 
-def _decoded(path: PurePosixPath, content: bytes) -> Picture | None:
+def _decoded(path: PurePosixPath, content: bytes, limits: Limits) -> Picture | None:
     """The pixels; ``None`` for a file that neither is a picture nor is called one."""
     named = path.suffix.lower() in ENDINGS
     try:
@@ -133,10 +118,7 @@ def _decoded(path: PurePosixPath, content: bytes) -> Picture | None:
             warnings.simplefilter("error")
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 width, height = image.size
-                if width * height > MAX_PIXELS:
-                    raise UnreadableFile(
-                        f"The picture {str(path)!r} has {width} × {height} pixels; the limit is {MAX_PIXELS:,}. Make it smaller."
-                    )
+                limits.hold(str(path), "pixels", width * height, advice="Make it smaller.")
                 return Picture(path, _pixels(image, path))
     except UnidentifiedImageError as error:
         if not named:
@@ -246,7 +228,7 @@ def _arrays(file: File) -> dict[str, np.ndarray]:
     try:
         with zipfile.ZipFile(io.BytesIO(file.content)) as archive:
             parts = [part for part in archive.infolist() if part.filename.endswith(".npy")]
-            _require_modest(file.name, sum(part.file_size for part in parts))
+            file.limits.hold(file.name, "unpacked_bytes", sum(part.file_size for part in parts))
             for part in parts:
                 content = io.BytesIO(archive.read(part))
                 found[part.filename.removesuffix(".npy")] = _array(content, part.file_size)

@@ -18,7 +18,7 @@ import numpy as np
 
 from explainers.errors import UnreadableFile, UnsupportedModel
 from explainers.loading.skops_types import TRUSTED
-from explainers.loading.sources import MAX_UNPACKED_BYTES, File
+from explainers.loading.sources import File
 from explainers.loading.structure import damaged, tree, within
 from explainers.model import Model
 
@@ -100,10 +100,7 @@ def check_archive(file: File) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(file.content)) as archive:
             total = sum(part.file_size for part in archive.infolist())
-            if total > MAX_UNPACKED_BYTES:
-                raise UnreadableFile(
-                    f"{file.name!r} unpacks to {total:,} bytes; the limit is {MAX_UNPACKED_BYTES:,}."
-                )
+            file.limits.hold(file.name, "unpacked_bytes", total)
             schema = json.loads(archive.read("schema.json"))
             for part in _states(schema):
                 _check_tree_state(part, archive)

@@ -16,7 +16,7 @@ from explainers.digest import digest_of
 from explainers.errors import UnreadableFile, UnsupportedModel
 from explainers.loading.architecture import Architecture, build, declared, prefixes
 from explainers.loading.recognition import refuse
-from explainers.loading.sources import MAX_UNPACKED_BYTES, File
+from explainers.loading.sources import File
 from explainers.model import Model
 from explainers.schema import _listed
 
@@ -93,7 +93,7 @@ def _state_dict(file: File) -> dict[str, Tensor]:
         if (
             tensor.layout != torch.strided
             or tensor.numel() * tensor.element_size() > held
-            or held > MAX_UNPACKED_BYTES
+            or held > file.limits.tensor_bytes
         ):
             raise UnreadableFile(
                 f"{file.name!r} is a damaged torch file: {name!r} claims more numbers than it holds."
@@ -106,7 +106,7 @@ def _check_unpacked(file: File) -> None:
         return
     with zipfile.ZipFile(io.BytesIO(file.content)) as archive:
         total = sum(part.file_size for part in archive.infolist())
-    if total > min(MAX_UNPACKED_BYTES, 4 * len(file.content) + (1 << 20)):
+    if total > min(file.limits.unpacked_bytes, 4 * len(file.content) + (1 << 20)):
         raise UnreadableFile(
             f"{file.name!r} unpacks to {total:,} bytes; torch does not compress its files. Save it again."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 
 import numpy as np
@@ -172,17 +173,22 @@ def test_portions_and_company_change_nothing(monkeypatch):
 
 def test_the_result_says_what_it_is():
     case = CASES["mixed_table_classifier"]()
-    found = ex.explain(case.model, case.data, ex.Lime(samples=200), rows=[1, 2], target="ill")
-    every = ex.explain(case.model, case.data, ex.Lime(samples=200), rows=[1, 2], target="all")
-    raw = ex.explain(case.model, case.data, ex.Lime(samples=200, space="raw"), rows=[1, 2])
+    model = dataclasses.replace(case.model)  # samples are remembered for each model: this one has none yet
+    found = ex.explain(model, case.data, ex.Lime(samples=200), rows=[1, 2], target="ill")
+    every = ex.explain(model, case.data, ex.Lime(samples=200), rows=[1, 2], target="all")
+    raw = ex.explain(model, case.data, ex.Lime(samples=200, space="raw"), rows=[1, 2])
     np.testing.assert_allclose(every.values[..., 0], found.values, atol=1e-12)
-    np.testing.assert_allclose(found.output, case.model.predict(case.data.X)[[1, 2], 0])
-    np.testing.assert_allclose(raw.output, case.model.raw(case.data.X)[[1, 2], 1])
+    np.testing.assert_allclose(found.output, model.predict(case.data.X)[[1, 2], 0])
+    np.testing.assert_allclose(raw.output, model.raw(case.data.X)[[1, 2], 1])
     np.testing.assert_allclose(
         found.base_value + found.values.sum(axis=1), found.diagnostics["local_prediction"]
     )
     assert found.diagnostics["kernel_width"] == pytest.approx(0.75 * 2)
-    assert found.diagnostics["evaluations"] == 201
+    assert (found.diagnostics["sample"], found.diagnostics["evaluations"]) == ("asked", 201)
+    assert (every.diagnostics["sample"], every.diagnostics["evaluations"]) == (
+        "remembered from an earlier call",
+        2,
+    )
     assert found.diagnostics["exact"] is False
     assert found.background_error is None
     assert found.reference == ex.Reference(30, "train", "probability")

@@ -16,6 +16,7 @@ from PIL import Image
 from explainers import (
     Dataset,
     InvalidSetting,
+    Limits,
     Model,
     SchemaMismatch,
     UnreadableFile,
@@ -24,7 +25,7 @@ from explainers import (
     guess_target,
     load_dataset,
 )
-from explainers.loading import columnar, delimited_text, load_frame, pictures
+from explainers.loading import columnar, load_frame
 
 FRAME = pd.DataFrame(
     {"age": [63, 41, 58], "dose": [1.5, 2.25, np.nan], "größe": ["a", "b", "a"], "y": [1, 0, 1]}
@@ -179,29 +180,25 @@ def test_gzipped_tables_are_opened() -> None:
     assert load_dataset(gzip.compress(csv()), "y").digest == load_dataset(csv(), "y").digest
 
 
-def test_bounds_are_named(monkeypatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(delimited_text, "MAX_ROWS", 2)
-    monkeypatch.setattr(columnar, "MAX_ROWS", 2)
-    for content in (csv(), parquet(FRAME), feather(FRAME)):
-        with pytest.raises(UnreadableFile, match=r"rows; the limit is 2. Use a sample"):
-            load_dataset(content)
-    monkeypatch.undo()
-    monkeypatch.setattr(delimited_text, "MAX_COLUMNS", 3)
-    monkeypatch.setattr(columnar, "MAX_COLUMNS", 3)
-    for content in (csv(), parquet(FRAME), feather(FRAME)):
-        with pytest.raises(UnreadableFile, match="has 4 columns; the limit is 3"):
-            load_dataset(content)
-    monkeypatch.undo()
-    monkeypatch.setattr("explainers.loading.datasets.MAX_DATA_BYTES", 10)
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        (Limits(rows=2), r"rows; the limit is 2 \(setting limits.rows\). Use a sample"),
+        (Limits(columns=3), r"has 4 columns; the limit is 3 \(setting limits.columns\)"),
+        (Limits(data_bytes=10), r"bytes; the limit is 10 \(setting limits.data_bytes\)"),
+    ],
+)
+def test_bounds_are_named(limits, message, tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_bytes(csv())
-    for source in (csv(), tmp_path / "data.csv"):
-        with pytest.raises(UnreadableFile, match="bytes; the limit is 10"):
-            load_dataset(source)
-    monkeypatch.undo()
+    for source in (csv(), parquet(FRAME), feather(FRAME), tmp_path / "data.csv"):
+        with pytest.raises(UnreadableFile, match=message):
+            load_dataset(source, limits=limits)
+
+
+def test_what_a_gzip_unpacks_to_is_bounded() -> None:
     bomb = gzip.compress(b"a\n" + b"1\n" * 100_000)
-    monkeypatch.setattr("explainers.loading.sources.MAX_UNPACKED_BYTES", 1000)
-    with pytest.raises(UnreadableFile, match="unpacks to more than 1,000 bytes"):
-        load_dataset(bomb)
+    with pytest.raises(UnreadableFile, match=r"bytes when unpacked; the limit is 1,000 \(setting"):
+        load_dataset(bomb, limits=Limits(unpacked_bytes=1000))
 
 
 def test_a_parquet_of_many_rows_is_refused_before_it_is_read(monkeypatch) -> None:
@@ -316,17 +313,16 @@ def test_pictures_that_do_not_fit_are_named(case: str) -> None:
         load_dataset(packed(files))
 
 
-def test_picture_bounds_are_named(monkeypatch) -> None:
+def test_picture_bounds_are_named() -> None:
     files = {"a.png": encoded(GREY), "b.png": encoded(GREY)}
-    for name, value, sentence in (
-        ("MAX_PIXELS", 19, "has 5 × 4 pixels; the limit is 19"),
-        ("MAX_PICTURES", 1, "more than 1 pictures"),
-        ("MAX_UNPACKED_BYTES", 50, "unpacks to .* bytes; the limit is 50"),
+    for limits, sentence in (
+        (Limits(pixels=19), "has 20 pixels in one picture; the limit is 19"),
+        (Limits(pictures=1), "has 2 pictures; the limit is 1"),
+        (Limits(unpacked_bytes=50), "bytes when unpacked; the limit is 50"),
+        (Limits(values=30), "has 40 values; the limit is 30"),
     ):
-        with monkeypatch.context() as patch:
-            patch.setattr(pictures, name, value)
-            with pytest.raises(UnreadableFile, match=sentence):
-                load_dataset(packed(files))
+        with pytest.raises(UnreadableFile, match=sentence):
+            load_dataset(packed(files), limits=limits)
     with pytest.raises(InvalidSetting, match="Pictures have no columns"):
         load_dataset(packed(files), target="label")
 

@@ -32,7 +32,7 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 from torch import nn
 
-from explainers import ExplainerError, UnreadableFile, UnsupportedModel, load_dataset, load_model
+from explainers import ExplainerError, Limits, UnreadableFile, UnsupportedModel, load_dataset, load_model
 
 ROOT = Path(__file__).resolve().parents[2]
 MARKER = "whyboard_marker"
@@ -442,12 +442,9 @@ def test_damaged_histogram_trees_neighbours_and_support_vectors_are_found() -> N
         load_model(skops.io.dumps(neighbours))
 
 
-def test_bombs_are_measured_before_they_are_unpacked(monkeypatch) -> None:
-    from explainers.loading import skops_files
-
-    monkeypatch.setattr(skops_files, "MAX_UNPACKED_BYTES", 1000)
-    with pytest.raises(UnreadableFile, match=r"unpacks to .* bytes; the limit is 1,000"):
-        load_model(models()["skops"])
+def test_bombs_are_measured_before_they_are_unpacked() -> None:
+    with pytest.raises(UnreadableFile, match=r"bytes when unpacked; the limit is 1,000"):
+        load_model(models()["skops"], limits=Limits(unpacked_bytes=1000))
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", bytes(50_000_000))

@@ -1,7 +1,8 @@
-"""The only caller of `explain` and `predict`: a store of results, one turn at a time for a model, errors in words.
+"""The only asker of values: a store of results in front of whoever computes them, and errors in words.
 
-Everything computed is kept under its `Request`, so panels that ask for the same values share them. A prepared
-workspace's store serves every visitor; an upload's store lives and dies with its session.
+Everything computed is kept under its `Request`, so panels that ask for the same values share them, and visitors who ask
+at the same moment wait for one computation. A prepared workspace's store serves every visitor; an upload's store lives
+and dies with its session. Models are never here: an `Engine` answers, and that is a pool of worker processes.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import dataclasses
 import logging
 import threading
 import traceback
-from collections.abc import Callable, Hashable, Iterator
-from typing import Any
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -52,6 +53,10 @@ class Store:
                 self._bytes -= self._items.popitem(last=False)[1][1]
 
 
+class Passing(ex.ExplainerError):
+    """A failure that may be gone in a moment, such as too many visitors: it is never kept."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Failure:
     """A computation that ended in an error, kept so that it is shown and not repeated."""
@@ -68,17 +73,34 @@ class Job:
     run: Callable[[ex.Progress], Any]
 
 
-class Compute:
-    """Answers requests from the store, or computes them; raises only `ExplainerError`."""
+class Engine(Protocol):
+    """Whoever holds models and can be asked; raises only `ExplainerError`, and what progress raises."""
 
-    def __init__(self, store: Store | None = None) -> None:
+    def explain(self, model: ex.Model, data: ex.Dataset, explainer: ex.Explainer, rows: Any, target: Any, progress: ex.Progress | None) -> ex.Explanation:  # fmt: skip
+        """What `explainers.explain` returns."""
+
+    def predict(self, model: ex.Model, data: ex.Dataset, cases: ex.Dataset | None = None) -> np.ndarray:
+        """Predictions for all rows, or for other cases with the schema of `data`; ``(n, k)``."""
+
+    def applicable(self, model: ex.Model, data: ex.Dataset) -> Mapping[str, str | None]:
+        """For each explainer by name ``None``, or why it does not apply."""
+
+
+class Compute:
+    """Answers requests from the store, or lets them be computed; raises only `ExplainerError`."""
+
+    def __init__(self, engine: Engine, store: Store | None = None) -> None:
+        self.engine = engine
         self.store = store or Store()
-        self._turn = threading.RLock()
+        self._guard = threading.Lock()
+        self._running: dict[Hashable, threading.Lock] = {}
 
     def ask(self, model: ex.Model, data: ex.Dataset, explainer: ex.Explainer, rows: Any = None, target: Any = None, progress: ex.Progress | None = None) -> Any:  # fmt: skip
         """The result of `explain`; computed at most once for equal requests. Raises `ExplainerError`."""
         key = ex.Request.of(model, data, explainer, rows, target)
-        return self.kept(key, lambda: ex.explain(model, data, explainer, rows, target, progress=progress))
+        return self.kept(
+            key, lambda: self.engine.explain(model, data, explainer, rows, target, progress), progress
+        )
 
     def known(self, model: ex.Model, data: ex.Dataset, explainer: ex.Explainer, rows: Any = None, target: Any = None) -> Any | None:  # fmt: skip
         """What the store holds for this request: a result, a `Failure`, or ``None``."""
@@ -89,22 +111,29 @@ class Compute:
         key = ex.Request.of(model, data, explainer, rows, target)
         return Job(title, key, lambda progress: self.ask(model, data, explainer, rows, target, progress))
 
-    def predict(self, model: ex.Model, cases: ex.Dataset) -> np.ndarray:
-        """Predictions for a few cases, ``(m, k)``, not kept."""
-        with self._turns():
-            return model.predict(cases.X)
+    def predict(self, model: ex.Model, data: ex.Dataset, cases: ex.Dataset) -> np.ndarray:
+        """Predictions for a few cases with the schema of `data`, ``(m, k)``, not kept."""
+        return self.engine.predict(model, data, cases)
+
+    def why_not(self, kind: type[ex.Explainer], model: ex.Model, data: ex.Dataset) -> str | None:
+        """Why an explainer does not apply here, in one sentence, or ``None``."""
+        key = ("applicable", model.digest, data.digest)
+        reasons: Mapping[str, str | None] = self.kept(key, lambda: self.engine.applicable(model, data))
+        return reasons[kind.__name__]
 
     def predictions(self, model: ex.Model, data: ex.Dataset) -> np.ndarray:
         """Predictions for every row of the data, ``(n, k)``."""
-        answer = self.kept(("predictions", model.digest, data.digest), lambda: model.predict(data.X))
+        answer = self.kept(
+            ("predictions", model.digest, data.digest), lambda: self.engine.predict(model, data)
+        )
         assert isinstance(answer, np.ndarray)
         return answer
 
-    def kept(self, key: Hashable, make: Callable[[], Any]) -> Any:
+    def kept(self, key: Hashable, make: Callable[[], Any], progress: ex.Progress | None = None) -> Any:
         """A value from the store, or made now and kept. What is stopped half-way is not kept."""
         found = self.store.get(key)
         if found is None:
-            with self._turns():
+            with self._once(key, progress):
                 found = self.store.get(key)  # another visitor may have computed it while we waited
                 found = _make(key, make, self.store) if found is None else found
         if isinstance(found, Failure):
@@ -112,19 +141,26 @@ class Compute:
         return found
 
     @contextlib.contextmanager
-    def _turns(self) -> Iterator[None]:
-        """One computation at a time: gradient methods hook the model itself. Waiting can be interrupted."""
-        while not self._turn.acquire(timeout=0.1):
-            continue
+    def _once(self, key: Hashable, progress: ex.Progress | None) -> Iterator[None]:
+        """One computation of a key at a time. Waiting can be interrupted."""
+        with self._guard:
+            turn = self._running.setdefault(key, threading.Lock())
+        while not turn.acquire(timeout=0.1):
+            if progress is not None:
+                progress(0, 1)
         try:
             yield
         finally:
-            self._turn.release()
+            turn.release()
+            with self._guard:
+                self._running.pop(key, None)
 
 
 def _make(key: Hashable, make: Callable[[], Any], store: Store) -> Any:
     try:
         result = make()
+    except Passing:
+        raise
     except ex.ExplainerError as error:
         result = Failure(str(error))
     except ex.Cancelled:

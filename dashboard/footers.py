@@ -56,7 +56,7 @@ def footer(result: Explanation) -> str:
     """Scale · reference · method and settings · exact or estimated · seed · seconds: whatever of it is known."""
     known, facts = result.diagnostics, result.provenance
     said = [_SPACES.get(str(getattr(result, "space", "")), ""), _compared(getattr(result, "reference", None))]
-    said.append(short_call(str(facts["explainer"])) if facts.get("explainer") else "")
+    said.append(plain_text(short_call(str(facts["explainer"])), 160) if facts.get("explainer") else "")
     if isinstance(known.get("cases"), int):
         said.append(counted(known["cases"], "case"))
     said.append(_certainty(known))

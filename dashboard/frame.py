@@ -9,7 +9,7 @@ import streamlit as st
 
 import explainers as ex
 from dashboard import session
-from dashboard.figures.text import plain_text
+from dashboard.figures.text import distinct, plain_text
 from dashboard.markdown import literal
 from dashboard.view import View
 
@@ -102,7 +102,7 @@ def _scales(view: View) -> None:
     if (
         view.data.modality == "table"
         and view.model.space == "probability"
-        and ex.why_not(ex.TreeShap, view.model, view.data) is None
+        and view.refused(ex.TreeShap) is None
     ):
         words = {"auto": "probability", "raw": "log-odds" if len(view.model.classes) == 2 else "raw score"}
         _choose("Scale", list(words), view.selection.space, "space", lambda s: words[s])
@@ -110,7 +110,7 @@ def _scales(view: View) -> None:
 
 def _threshold(view: View) -> None:
     if view.classifies and len(view.model.classes) == 2 and view.model.space == "probability":
-        positive = plain_text(view.model.classes[1])
+        positive = literal(view.model.classes[1], 60)
         key = _key(view, "threshold")
         st.session_state[key] = view.selection.threshold
         st.slider(
@@ -129,7 +129,10 @@ def _choose(label: str, options: Any, value: Any, field: str, show: Any) -> None
     key = _key(view, field)
     # Panels change the selection too: the widget shows it, and never what it held before.
     st.session_state[key] = value
-    st.selectbox(label, list(options), format_func=show, key=key, on_change=_set, args=(key, field))
+    named = dict(zip(options, distinct(map(show, options)), strict=True))
+    st.selectbox(
+        label, list(named), format_func=named.__getitem__, key=key, on_change=_set, args=(key, field)
+    )
 
 
 def _key(view: View, field: str) -> str:

@@ -9,8 +9,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import explainers as ex
-from dashboard.compute import Compute
+from dashboard.compute import Compute, Store
 from dashboard.configuration import FOLDERS_VARIABLE
+from dashboard.workers.pool import Pool
+from dashboard.workers.remote import Remote
+from dashboard.workers.starting import starter
+from dashboard.workers.terms import Terms, agreed
 from dashboard.workspace import (
     Configuration,
     OpenWorkspace,
@@ -23,25 +27,28 @@ from dashboard.workspace import (
 class Library:
     """Prepared workspaces by folder name."""
 
-    def __init__(self, folders: Iterable[Path]) -> None:
+    def __init__(self, folders: Iterable[Path], terms: Terms | None = None) -> None:
         self.folders = {path.name: path for path in folders}
-        self.compute = Compute()
-        self._open: dict[str, OpenWorkspace] = {}
+        self.terms = terms or Terms()
+        self._store = Store()
+        self._open: dict[str, tuple[OpenWorkspace, Compute]] = {}
         self._lock = threading.Lock()
 
     def describe(self, name: str) -> Configuration:
         """What the workspace says of itself, without opening its model."""
         return read_configuration(self.folders[name])
 
-    def open(self, name: str) -> OpenWorkspace:
-        """The open workspace; raises `ExplainerError` where there is none of this name or it does not open."""
+    def open(self, name: str) -> tuple[OpenWorkspace, Compute]:
+        """The open workspace and who computes for it; raises `ExplainerError` where it does not open."""
         if name not in self.folders:
             raise ex.UnreadableFile(
-                f"There is no workspace {name!r} here; there are {', '.join(self.folders) or 'none'}."
+                f"There is no workspace {name[:80]!r} here; there are {', '.join(self.folders) or 'none'}."
             )
         with self._lock:
             if name not in self._open:
-                self._open[name] = open_workspace(self.folders[name])
+                remote = Remote(Pool(starter(self.terms), self.terms.per_workspace))
+                workspace = open_workspace(self.folders[name], remote)
+                self._open[name] = (workspace, Compute(remote, self._store))
             return self._open[name]
 
 
@@ -57,4 +64,4 @@ def library() -> Library:
     """The library of this process, from the folders named by `whyboard serve`, else the prepared ones."""
     named = os.environ.get(FOLDERS_VARIABLE, "")
     folders = [Path(part) for part in named.split(os.pathsep) if part] or [assets()]
-    return Library(find_workspaces(*folders))
+    return Library(find_workspaces(*folders), agreed())

@@ -18,7 +18,9 @@ from streamlit.runtime.scriptrunner_utils.script_run_context import get_script_r
 import explainers as ex
 from dashboard import session
 from dashboard.compute import Job
+from dashboard.figures.plain import plain_text
 from dashboard.linked import linked_host
+from dashboard.markdown import literal
 from dashboard.panels.panel import Block, Page, Panel
 from dashboard.view import View
 
@@ -74,7 +76,7 @@ def _refused(panel: Panel, reason: str, view: View) -> list[Block]:
         "kind": "text",
         "area": panel.area,
         "title": panel.title,
-        "items": [{"style": "warning", "text": reason}],
+        "items": [{"style": "warning", "text": plain_text(reason, 600)}],
     }
     if not any(f"Stopped: {title}" in reason for title in view.selection.cancelled):
         return [said]
@@ -134,7 +136,7 @@ class _Bar:
         if self._bar is not None:
             left = elapsed / share - elapsed if share > 0.02 else None
             text = f"{self._title} · {left:.0f} s left" if left is not None else self._title
-            self._bar.progress(min(share, 1.0), text=text)
+            self._bar.progress(min(share, 1.0), text=literal(text))
 
 
 def _awaited() -> bool:

@@ -6,7 +6,12 @@ has no probability, do they show it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import explainers as ex
+
+#: Why an explainer does not apply to the model and data looked at; ``None`` where it does.
+Refused = Callable[[type[ex.Explainer]], str | None]
 
 #: Reference cases that every attribution on a page is compared with.
 BACKGROUND = 100
@@ -25,9 +30,11 @@ FIRST_CASES = 40
 MOST_CASES = 200
 
 
-def local_attribution(model: ex.Model, data: ex.Dataset, space: str = "auto") -> ex.Explainer:
+def local_attribution(
+    model: ex.Model, data: ex.Dataset, refused: Refused, space: str = "auto"
+) -> ex.Explainer:
     """Shapley values of one case: exact from the trees where the scale allows it, else from coalitions."""
-    trees = ex.why_not(ex.TreeShap, model, data) is None
+    trees = refused(ex.TreeShap) is None
     if trees and (space == "raw" or model.task == "regression"):
         return ex.TreeShap(background=BACKGROUND)
     features = len(data.schema.features)
@@ -44,9 +51,11 @@ def local_attribution(model: ex.Model, data: ex.Dataset, space: str = "auto") ->
     return ex.KernelShap(background=BACKGROUND, budget=budget)
 
 
-def global_attribution(model: ex.Model, data: ex.Dataset, space: str = "auto") -> ex.Explainer:
+def global_attribution(
+    model: ex.Model, data: ex.Dataset, refused: Refused, space: str = "auto"
+) -> ex.Explainer:
     """Shapley values of many cases: the same values as for one, with fewer coalitions where there are many features."""
-    local = local_attribution(model, data, space)
+    local = local_attribution(model, data, refused, space)
     if isinstance(local, ex.TreeShap):
         return local
     features = len(data.schema.features)
@@ -71,7 +80,7 @@ def effects(feature: str) -> ex.Explainer:
     return ex.PartialDependence(features=(feature,), grid=30, cases=MOST_CASES)
 
 
-def picture_methods(model: ex.Model, data: ex.Dataset) -> tuple[ex.Explainer, ...]:
-    """The explainers of pictures that apply to this model, in the order in which they are shown."""
+def picture_methods(refused: Refused) -> tuple[ex.Explainer, ...]:
+    """The explainers of pictures that apply to the model, in the order in which they are shown."""
     offered = (ex.GradCam(), ex.IntegratedGradients(), ex.Saliency(), ex.Occlusion())
-    return tuple(method for method in offered if ex.why_not(method, model, data) is None)
+    return tuple(method for method in offered if refused(type(method)) is None)

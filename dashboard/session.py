@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import cast
+from typing import Any, cast
 
 import streamlit as st
+from streamlit.runtime.scriptrunner_utils.script_run_context import get_script_run_ctx
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 import explainers as ex
 from dashboard.compute import Compute
 from dashboard.library import library
 from dashboard.selection import Selection
 from dashboard.view import View
+from dashboard.workers.remote import Remote
 from dashboard.workspace import OpenWorkspace
 
 
@@ -37,15 +40,15 @@ def current() -> Place | None:
 
 def open_prepared(name: str) -> None:
     """Open a prepared workspace; raises `ExplainerError`. A selection left behind there is found again."""
-    shelf = library()
-    _enter(Place(shelf.open(name), shelf.compute, Selection()))
+    workspace, compute = library().open(name)
+    _enter(Place(workspace, compute, Selection()))
     st.query_params["w"] = name
 
 
-def open_private(workspace: OpenWorkspace) -> None:
-    """Open an upload: it lives in this session alone."""
+def open_private(workspace: OpenWorkspace, remote: Remote) -> None:
+    """Open an upload: it lives in this session alone, and its model in a process of its own."""
     st.query_params.clear()
-    _enter(Place(workspace, Compute(), Selection()))
+    _enter(Place(workspace, Compute(remote), Selection()))
 
 
 def _enter(place: Place) -> None:
@@ -67,8 +70,25 @@ def forget_private() -> None:
     """Delete what this visitor uploaded, and everything computed from it."""
     places: dict[str, Place] = st.session_state.get("places", {})
     for key in [key for key in places if key.startswith("private:")]:
-        del places[key]
+        _end(places.pop(key).compute.engine)
+    _end(st.session_state.get("upload-remote"))
+    for key in [key for key in st.session_state if str(key).startswith("upload-")]:
+        _forget_files(st.session_state[key])
+        del st.session_state[key]
+    st.session_state["deletions"] = st.session_state.get("deletions", 0) + 1
     leave()
+
+
+def _end(engine: object) -> None:
+    if isinstance(engine, Remote):
+        engine.pool.close()
+
+
+def _forget_files(value: object) -> None:
+    """Streamlit keeps a dropped file until its session ends; this lets go of it now."""
+    context = get_script_run_ctx()
+    if isinstance(value, UploadedFile) and context is not None:
+        cast(Any, context.uploaded_file_mgr).remove_file(context.session_id, value.file_id)
 
 
 def first_selection(workspace: OpenWorkspace) -> Selection:

@@ -1,15 +1,15 @@
-"""What happens once per process: heavy imports, the first workspace, and one collection that is never repeated."""
+"""What happens once per process: the workers' parent, the first workspace, and one collection that is never repeated."""
 
 from __future__ import annotations
 
 import gc
 import threading
-import time
 
+from dashboard import private
 from dashboard.library import Library
-
-#: Seconds that the first page has the processor to itself before further libraries are imported.
-LATER = 5.0
+from dashboard.serving import visits
+from dashboard.workers import containment
+from dashboard.workers.starting import starter
 
 _frozen = threading.Event()
 
@@ -26,13 +26,15 @@ def freeze() -> None:
         gc.freeze()
 
 
-def warm(library: Library) -> None:
-    """Open the first workspace while the browser loads; then, once that page has had its turn, what later clicks need."""
+def warm(library: Library) -> str:
+    """Start what workers are forked from and open the first workspace while the browser loads; then try the lock.
+
+    Returns the sentence that says whether the lock holds.
+    """
+    visits.AT_END.append(private.end)
+    starter(library.terms).start()
     first = next(iter(library.folders), None)
     if first is not None:
         library.open(first)
     freeze()
-    time.sleep(LATER)
-    import shap.explainers  # noqa: F401  # the switch to log-odds and regressions use it
-
-    gc.freeze()
+    return containment.tested()[1]

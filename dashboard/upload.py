@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 import explainers as ex
-from dashboard import session
+from dashboard import private, session
+from dashboard.configuration import settings
 from dashboard.markdown import literal
+from dashboard.workers import containment
+from dashboard.workers.remote import Remote
 from dashboard.workspace import Description, FeatureNote, OpenModel, OpenWorkspace, describe
 
 REFUSED = """
@@ -43,16 +47,19 @@ class Check:
 
 def draw() -> None:
     """Two places to drop files, then what was recognised, then *Open*."""
+    again = "'" * st.session_state.get("deletions", 0)  # other keys are other widgets, with nothing in them
     model_file = st.file_uploader(
-        "Model", key="upload-model", help="A model file; decided by content, not by name."
+        "Model", key=f"upload-model{again}", help="A model file; decided by content, not by name."
     )
-    data_file = st.file_uploader("Data", key="upload-data", help="A table, or pictures in a zip or npz.")
+    data_file = st.file_uploader(
+        "Data", key=f"upload-data{again}", help="A table, or pictures in a zip or npz."
+    )
     st.caption("Stays on this machine.")
     with st.expander("What can be opened, and why some files are refused"):
         st.markdown(REFUSED)
     model = _model(model_file) if model_file is not None else None
     data = (
-        _read("data", data_file, lambda: ex.load_dataset(data_file.getvalue(), name=data_file.name))
+        _read("data", data_file, lambda: _open_data(data_file.getvalue(), data_file.name))
         if data_file is not None
         else None
     )
@@ -60,6 +67,34 @@ def draw() -> None:
         _preview(model, data, data_file.name, model_file.name if model_file is not None else "")
     if any(place.workspace.private for place in st.session_state.get("places", {}).values()):
         st.button("Delete my uploads now", on_click=session.forget_private, icon=":material/delete:")
+
+
+def _remote() -> Remote:
+    """The process in which this visitor's files are opened."""
+    if "upload-remote" not in st.session_state:
+        st.session_state["upload-remote"] = private.remote()
+    return cast(Remote, st.session_state["upload-remote"])
+
+
+def _remote_for_another_model() -> Remote:
+    """The same process without the model it has, or another one where people still look at that."""
+    places = st.session_state.get("places", {}).values()
+    if any(place.compute.engine is _remote() for place in places):
+        del st.session_state["upload-remote"]
+    _remote().forget_models()
+    return _remote()
+
+
+def _open_model(content: bytes, architecture: Any, name: str) -> ex.Model:
+    limits = settings().limits.limits()
+    allow = containment.allowed(settings().formats.allow) if st.session_state.get("upload-trusted") else ()
+    return _remote_for_another_model().load_model(
+        lambda: content, architecture=architecture, name=name, allow=allow, limits=limits
+    )
+
+
+def _open_data(content: bytes, name: str) -> ex.Dataset:
+    return _remote().load_dataset(content, name=name, limits=settings().limits.limits())
 
 
 def _model(file: Any) -> ex.Model | None:
@@ -71,10 +106,13 @@ def _model(file: Any) -> ex.Model | None:
             architecture = json.loads(declared.getvalue())
         except (ValueError, UnicodeDecodeError) as error:
             st.error(literal(f"{declared.name} is not JSON: {error}"), icon=":material/error:")
-    key = f"{file.file_id}:{declared.file_id if declared is not None else ''}"
+    trusted = bool(st.session_state.get("upload-trusted"))
+    key = f"{file.file_id}:{declared.file_id if declared is not None else ''}:{trusted}"
     model: ex.Model | None = _read(
-        "model", file, lambda: ex.load_model(file.getvalue(), architecture, name=file.name), key
+        "model", file, lambda: _open_model(file.getvalue(), architecture, file.name), key
     )
+    if model is None and settings().formats.allow:
+        _offer_trust()
     if model is None and "architecture" in str(st.session_state.get("upload-error-model", "")):
         st.file_uploader(
             "Architecture (JSON)",
@@ -82,6 +120,22 @@ def _model(file: Any) -> ex.Model | None:
             help="The list of layers these weights belong to.",
         )
     return model
+
+
+def _offer_trust() -> None:
+    """Formats that run code, where the operator allows some and the lock has passed its test."""
+    offered = containment.allowed(settings().formats.allow)
+    if not offered:
+        st.caption(
+            "Formats that run code are enabled here, but the lock's self-test did not pass: they stay refused."
+        )
+        return
+    st.error(
+        f"Opening {', '.join(offered)} runs whatever code the file's author put into it. It runs in a locked process without "
+        "files or network, and can still answer falsely. `whyboard convert` makes a safe file of your own models.",
+        icon=":material/warning:",
+    )
+    st.checkbox("I know where this file comes from: open it all the same", key="upload-trusted")
 
 
 def _read(what: str, file: Any, load: Any, key: str | None = None) -> Any:
@@ -106,6 +160,8 @@ def _preview(model: ex.Model | None, data: ex.Dataset, data_name: str, model_nam
         st.success(literal(f"{model_name}: {model.family}, {model.task}"), icon=":material/check:")
         for note in model.notes:
             st.caption(literal(note))
+    for note in data.notes:
+        st.caption(literal(note))
     classes = _class_names(model)
     table: pd.DataFrame | None = None
     if data.modality == "table":
@@ -117,7 +173,7 @@ def _preview(model: ex.Model | None, data: ex.Dataset, data_name: str, model_nam
     if model is None:
         st.info("Now drop the model these data belong to.")
         return
-    workspace, checks = assemble(model, data, table, classes, data_name, roles)
+    workspace, checks = assemble(model, data, table, classes, data_name, roles, _remote().check)
     for check in checks:
         icon = ":material/check:" if check.holds else ":material/close:"
         st.markdown(
@@ -135,7 +191,7 @@ def _preview(model: ex.Model | None, data: ex.Dataset, data_name: str, model_nam
 
 
 def _open(workspace: OpenWorkspace) -> None:
-    session.open_private(workspace)
+    session.open_private(workspace, _remote())
     st.session_state["opened"] = True
 
 
@@ -225,6 +281,7 @@ def assemble(
     classes: tuple[str, ...],
     name: str,
     role: str | None = None,
+    check: Callable[[ex.Model, ex.Dataset], None] = ex.Model.check,
 ) -> tuple[OpenWorkspace | None, list[Check]]:
     """The workspace, or ``None`` where the checklist says what does not fit. `role` applies to every row."""
     checks = [
@@ -241,7 +298,7 @@ def assemble(
     except ex.ExplainerError as error:
         return None, [*checks, Check("The columns can be used as said", False, str(error))]
     checks.append(
-        _checked("Model and data fit together, and a prediction was tried", lambda: model.check(cases))
+        _checked("Model and data fit together, and a prediction was tried", lambda: check(model, cases))
     )
     if cases.y is not None:
         truth = cases.y

@@ -64,6 +64,10 @@ class View:
                 self.pending.append(job)
         return found
 
+    def refused(self, kind: type[ex.Explainer]) -> str | None:
+        """Why an explainer does not apply to this model and these data, or ``None``."""
+        return self.compute.why_not(kind, self.model, self.data)
+
     # What the selection means
 
     @cached_property
@@ -139,7 +143,7 @@ class View:
     @cached_property
     def answer(self) -> np.ndarray:
         """All outputs for the case as edited, ``(k,)``."""
-        return np.asarray(self.compute.predict(self.model, self.case)[0])
+        return np.asarray(self.compute.predict(self.model, self.data, self.case)[0])
 
     @cached_property
     def original(self) -> ex.Dataset:
@@ -204,7 +208,7 @@ class View:
     @cached_property
     def reasons(self) -> ex.Attribution:
         """Shapley values of the case, on the scale that is selected."""
-        explainer = policy.local_attribution(self.model, self.data, self.selection.space)
+        explainer = policy.local_attribution(self.model, self.data, self.refused, self.selection.space)
         answer = self.now(explainer, self._case_rows, self.target)
         assert isinstance(answer, ex.Attribution)
         return answer
@@ -212,10 +216,7 @@ class View:
     @cached_property
     def surrogate(self) -> ex.Attribution | None:
         """LIME's weights of the case, or ``None`` where LIME does not apply or would take minutes."""
-        if (
-            len(self.schema.names) > policy.MOST_FEATURES
-            or ex.why_not(ex.Lime, self.model, self.data) is not None
-        ):
+        if len(self.schema.names) > policy.MOST_FEATURES or self.refused(ex.Lime) is not None:
             return None
         answer = self.now(policy.surrogate(), self._case_rows, self.target)
         assert isinstance(answer, ex.Attribution)

@@ -30,11 +30,15 @@ __all__ = [
     "effect_sentence",
     "footer",
     "importance_sentence",
+    "log_text",
     "prediction_text",
     "reproduction_line",
     "short_call",
     "why_sentence",
 ]
+
+#: Of a text from outside, in a line of the log.
+LONGEST_LOGGED = 200
 
 NOT_THE_CAUSE = "This describes the model, not the cause."
 
@@ -42,6 +46,14 @@ NOT_THE_CAUSE = "This describes the model, not the cause."
 def prediction_text(value: float, space: str, unit: str = "") -> str:
     """``41 %``, ``1.3 log-odds``, ``152.3 mg/dL``."""
     return Scale(space, unit).level(value)
+
+
+def log_text(value: object) -> str:
+    """A name for the log: one line, nothing a terminal obeys, never endless, and told from our own words by its quotes.
+
+    Give it as an argument (``log.info("opened %s", log_text(name))``), never inside the message.
+    """
+    return ascii(plain_text(value, LONGEST_LOGGED))
 
 
 def why_sentence(

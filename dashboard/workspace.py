@@ -8,8 +8,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -51,7 +52,7 @@ class ModelFile(_Strict):
 
     name: str
     file: str
-    classes: tuple[str, ...] = ()
+    classes: tuple[str | bool | int | float, ...] = ()
     note: str = ""
     architecture: str | None = None
 
@@ -163,11 +164,24 @@ def read_configuration(folder: Path) -> Configuration:
         raise ex.UnreadableFile(f"{path.name} of {folder.name!r}, at {place}: {first['msg']}.") from error
 
 
-def open_workspace(folder: Path) -> OpenWorkspace:
+class Opener(Protocol):
+    """Whoever opens files, and that is never the web process; raises `ExplainerError`."""
+
+    def load_model(self, content: Callable[[], bytes], **options: Any) -> ex.Model:
+        """`explainers.load_model` from bytes that can be had again."""
+
+    def load_dataset(self, content: bytes, **options: Any) -> ex.Dataset:
+        """`explainers.load_dataset` from bytes."""
+
+    def check(self, model: ex.Model, data: ex.Dataset) -> None:
+        """Try two rows."""
+
+
+def open_workspace(folder: Path, opener: Opener) -> OpenWorkspace:
     """Open a prepared workspace; raises `ExplainerError` where a file is missing or does not fit."""
     configuration = read_configuration(folder)
-    data = _data(folder, configuration)
-    models = tuple(_model(folder, entry, data) for entry in configuration.models)
+    data = _data(folder, configuration, opener)
+    models = tuple(_model(folder, entry, data, opener) for entry in configuration.models)
     return OpenWorkspace(
         key=folder.name,
         about=configuration.workspace,
@@ -179,10 +193,12 @@ def open_workspace(folder: Path) -> OpenWorkspace:
     )
 
 
-def _data(folder: Path, configuration: Configuration) -> ex.Dataset:
+def _data(folder: Path, configuration: Configuration, opener: Opener) -> ex.Dataset:
     entry = configuration.data
-    data = ex.load_dataset(
-        _inside(folder, entry.file),
+    path = _inside(folder, entry.file)
+    data = opener.load_dataset(
+        path.read_bytes(),
+        name=path.name,
         target=entry.target,
         role=entry.role,
         ignore=entry.ignore,
@@ -205,10 +221,13 @@ def describe(
     return dataclasses.replace(data, X=schema.decode(schema.encode(data.X)), schema=schema)
 
 
-def _model(folder: Path, entry: ModelFile, data: ex.Dataset) -> OpenModel:
-    architecture = _inside(folder, entry.architecture) if entry.architecture else None
-    model = ex.load_model(_inside(folder, entry.file), architecture, classes=entry.classes or None)
-    model.check(data)
+def _model(folder: Path, entry: ModelFile, data: ex.Dataset, opener: Opener) -> OpenModel:
+    architecture = _inside(folder, entry.architecture).read_bytes() if entry.architecture else None
+    path = _inside(folder, entry.file)
+    model = opener.load_model(
+        path.read_bytes, architecture=architecture, classes=entry.classes or None, name=path.name
+    )
+    opener.check(model, data)
     return OpenModel(entry.name, model, entry.note)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from explainers.converting import Conversion, convert, runs_code
 from explainers.dataset import ROLES, Dataset
 from explainers.errors import (
     Cancelled,
@@ -15,10 +16,11 @@ from explainers.errors import (
     UnsupportedModel,
 )
 from explainers.explainer import Explainer, Problem, why_not
-from explainers.explaining import Request, applicable, explain
+from explainers.explaining import Provenance, Request, applicable, explain
 from explainers.explanation import Attribution, Counterfactuals, Effect, Explanation, Importance, Reference
 from explainers.loading import align, guess_role, guess_target, load_dataset, load_frame, load_model
 from explainers.loading.limits import Limits
+from explainers.loading.policy import FORMATS, Format
 from explainers.model import Model
 from explainers.performance import Estimate, Performance, calibration_near, performance
 from explainers.plausibility import Plausibility
@@ -32,9 +34,11 @@ from explainers.summary import mean_absolute
 from explainers.version import __version__
 
 __all__ = [
+    "FORMATS",
     "ROLES",
     "Attribution",
     "Cancelled",
+    "Conversion",
     "Counterfactuals",
     "Dataset",
     "Effect",
@@ -43,6 +47,7 @@ __all__ = [
     "ExplainerError",
     "Explanation",
     "Feature",
+    "Format",
     "Importance",
     "InvalidSetting",
     "Limits",
@@ -54,6 +59,7 @@ __all__ = [
     "Plausibility",
     "Problem",
     "Progress",
+    "Provenance",
     "Range",
     "Reference",
     "Relation",
@@ -67,6 +73,7 @@ __all__ = [
     "align",
     "applicable",
     "calibration_near",
+    "convert",
     "correlated_groups",
     "explain",
     "guess_role",
@@ -76,6 +83,7 @@ __all__ = [
     "load_model",
     "mean_absolute",
     "performance",
+    "runs_code",
     "settings_of",
     "why_not",
 ]

@@ -29,6 +29,7 @@ class Dataset:
         y: the truth, ``(n,)`` labels or numbers, or ``None``.
         role: ``(n,)`` of `ROLES`; performance uses test rows, reference cases come from training rows.
         extra: columns kept to look at and never given to the model, or ``None``.
+        notes: what loading found odd and opened all the same, one sentence each; no part of the digest.
     """
 
     X: Any
@@ -36,6 +37,7 @@ class Dataset:
     y: np.ndarray | None = None
     role: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0, "<U9"))
     extra: pd.DataFrame | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.role) == 0:
@@ -101,8 +103,12 @@ class Dataset:
         pixels = np.ascontiguousarray(_channels_first(array), dtype=np.float32)
         if scale != 1.0:
             pixels = pixels / np.float32(scale)
-        if not np.isfinite(pixels).all():
-            raise SchemaMismatch("Some pixels are NaN or infinite; replace them before opening.")
+        finite = np.isfinite(pixels).all(axis=(1, 2, 3))
+        if not finite.all():
+            raise SchemaMismatch(
+                f"Some pixels are NaN or infinite, first in picture {int(np.argmin(finite)) + 1}; "
+                "replace them before opening."
+            )
         schema = Schema(modality="image", shape=pixels.shape[1:], pixel_scale=float(scale))
         return cls._of(pixels, schema, labels, role)
 
@@ -151,6 +157,14 @@ class Dataset:
         """SHA-256 of content and schema: a corrected schema is other data."""
         content = digest_of(*self.X) if isinstance(self.X, list) else self.X
         return digest_of(content, self.schema, self.y if self.y is not None else b"", self.role)
+
+    def with_notes(self, *notes: str) -> Dataset:
+        """The same data with these notes, each said once."""
+        data = dataclasses.replace(self, notes=tuple(dict.fromkeys(notes)))
+        data.__dict__.update(
+            {key: self.__dict__[key] for key in ("matrix", "digest") if key in self.__dict__}
+        )
+        return data
 
     def take(self, rows: Sequence[Any] | np.ndarray) -> Dataset:
         """The cases at these positions, in this order."""
@@ -204,6 +218,8 @@ def _truth(column: pd.Series) -> np.ndarray:
     if column.isna().all():
         raise SchemaMismatch(f"The target {column.name!r} has no value in any row.")
     if pd.api.types.is_numeric_dtype(column.dtype) and isinstance(column.dtype, np.dtype):
+        if np.isinf(column.to_numpy(dtype=np.float64)).any():
+            raise SchemaMismatch(f"Infinite values in the target {column.name!r}. Replace them.")
         return np.asarray(column.to_numpy())
     return np.asarray(column.astype(object).to_numpy(), dtype=object)
 
@@ -231,7 +247,7 @@ def _roles(column: pd.Series) -> np.ndarray:
     )
     unknown = sorted(set(text) - set(ROLES))
     if unknown:
-        raise SchemaMismatch(f"Row roles are {', '.join(ROLES)}; found {_listed(unknown)}.")
+        raise SchemaMismatch(f"Row roles are {', '.join(ROLES)}; found {_listed(unknown, 3)}.")
     return np.asarray(text.to_numpy(), dtype="<U9")
 
 

@@ -115,7 +115,7 @@ def explain(
     return dataclasses.replace(
         result,
         diagnostics={**result.diagnostics, "seconds": seconds, "device": str(problem.device)},
-        provenance=_Provenance(model, data, explainer, rows, target, background),
+        provenance=Provenance(model, data, explainer, rows, target, background),
     )
 
 
@@ -148,7 +148,7 @@ def _known_target(model: Model, target: Any) -> None:
         model.output_of(target, len(model.classes))
 
 
-class _Provenance(Mapping[str, Any]):
+class Provenance(Mapping[str, Any]):
     """Where a result comes from; digests are computed when first read, so that `explain` stays fast."""
 
     KEYS = ("explainer", "target", "time", "versions", "model", "data", "rows", "background")

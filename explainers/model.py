@@ -48,6 +48,7 @@ class Model:
         estimator: the library's own object, for methods that read its structure.
         staged: the same predictions in two stages, where its columns are prepared one by one.
         notes: what loading found worth saying.
+        trust: the letter of its file's format in `explainers.FORMATS`; empty for a model from memory.
         inputs: how many columns it takes, or the shape of one case (``None`` where a side is open), where it knows.
     """
 
@@ -63,6 +64,7 @@ class Model:
     estimator: Any = None
     staged: Staged | None = None
     notes: tuple[str, ...] = ()
+    trust: str = ""
     digest: str = dataclasses.field(default_factory=random_digest)
     inputs: int | tuple[int | None, ...] | None = None
 

@@ -79,9 +79,10 @@ class Feature:
         codes = values.map(self._codes).to_numpy(dtype=np.float64, na_value=np.nan)
         unknown = np.isnan(codes) & ~column.isna().to_numpy()
         if unknown.any():
-            found = ", ".join(sorted({repr(v) for v in values[unknown].unique()[:5]}))
-            known = ", ".join(map(repr, self.categories[:8])) + (" …" if len(self.categories) > 8 else "")
-            raise SchemaMismatch(f"{self.name!r} has unknown categories: {found}. Known are {known}.")
+            raise SchemaMismatch(
+                f"{self.name!r} has unknown categories: {_listed(sorted(map(str, values[unknown].unique())), 3)}. "
+                f"Known are {_listed(self.categories, 3)}."
+            )
         return np.asarray(codes)
 
     def _numbers(self, column: pd.Series) -> Float[np.ndarray, " n"]:
@@ -90,8 +91,9 @@ class Feature:
         try:
             return np.asarray(pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan))
         except (ValueError, TypeError) as error:
+            first = int(np.argmax(pd.to_numeric(column, errors="coerce").isna() & column.notna()))
             raise SchemaMismatch(
-                f"{self.name!r} should hold numbers, but some values are not: {error}. "
+                f"{self.name!r} should hold numbers, but some values are not (first in row {first + 1}). "
                 "Correct the values, or declare the feature a category."
             ) from error
 
@@ -240,6 +242,8 @@ def _infer(name: str, column: pd.Series) -> Feature:
         missing = bool(absent.any())
         return _infer_number(name, numbers[~absent] if missing else numbers, dtype, missing)
     missing = bool(column.isna().any())
+    if getattr(column.dtype, "kind", "") in "mM":
+        raise _dates(name)
     values = column.dropna()
     if isinstance(column.dtype, pd.CategoricalDtype):
         categories = tuple(_plain(v) for v in column.cat.categories)
@@ -259,9 +263,7 @@ def _infer(name: str, column: pd.Series) -> Feature:
         return _infer_number(name, values.to_numpy(dtype=np.float64), dtype, missing)
     distinct = _distinct(name, values)
     if any(isinstance(value, _TIMES) for value in distinct):
-        raise SchemaMismatch(
-            f"{name!r} holds dates or times. Turn it into a number (days since …) or leave it out."
-        )
+        raise _dates(name)
     if distinct == {False, True}:
         return Feature(name, "boolean", categories=(False, True), dtype="object", missing=missing)
     return Feature(
@@ -270,6 +272,12 @@ def _infer(name: str, column: pd.Series) -> Feature:
         categories=tuple(sorted(distinct, key=lambda v: (str(type(v)), v))),
         dtype=dtype,
         missing=missing,
+    )
+
+
+def _dates(name: str) -> SchemaMismatch:
+    return SchemaMismatch(
+        f"{name!r} holds dates or times. Turn it into a number (days since …) or leave it out."
     )
 
 
@@ -306,8 +314,13 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
+def shortened(text: str, most: int = 40) -> str:
+    """Text from a file as messages show it: never longer than this."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def _listed(names: Iterable[Any] | Sequence[Any], most: int = 8) -> str:
     """Names for a message: quoted, cut after a few."""
-    every = [repr(str(name)) for name in names]
+    every = [repr(shortened(str(name))) for name in names]
     shown = ", ".join(every[:most]) or "none"
     return shown if len(every) <= most else f"{shown} and {len(every) - most} more"

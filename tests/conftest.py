@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before anything imports onnxruntime
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads are tenfold slower on shared cores
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 

@@ -13,6 +13,7 @@ import explainers as ex
 from dashboard import cli
 from dashboard.configuration import ADDRESS, UPLOAD_MB
 from dashboard.workspace import open_workspace
+from tests.dashboard.in_process import InProcess
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -69,7 +70,7 @@ def test_there_is_python_to_run() -> None:
 
 def test_the_python_runs_and_its_workspace_opens(folder: Path) -> None:
     (folder / "workspace.toml").write_text(blocks("toml")[0], encoding="utf-8")
-    opened = open_workspace(folder)
+    opened = open_workspace(folder, InProcess())
     assert [model.name for model in opened.models] == ["boosted trees"]
     assert opened.first_case == 17
     assert opened.data.schema.feature("mean radius").unit == "µm"
@@ -80,7 +81,7 @@ def test_a_misspelt_key_is_named(folder: Path) -> None:
         blocks("toml")[0].replace("summary =", "sumary ="), encoding="utf-8"
     )
     with pytest.raises(ex.UnreadableFile, match="sumary"):
-        open_workspace(folder)
+        open_workspace(folder, InProcess())
 
 
 def test_the_table_of_methods_says_what_the_registry_says() -> None:

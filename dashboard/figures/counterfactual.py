@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dashboard.figures.numbers import MINUS, PLUS, Scale, number
-from dashboard.figures.text import feature_of, title_text, value_text
+from dashboard.figures.text import feature_of, title_of, title_text, value_text, whole
 from explainers import Counterfactuals, Feature, Schema
 
 LOCKED = "(locked)"
@@ -105,7 +105,8 @@ def _cells(
 ) -> list[Cell]:
     feature = feature_of(schema, name)
     locked = feature is not None and feature.change == "immutable"
-    cells = [_cell(f"{title_text(schema, name, 40)} {LOCKED}" if locked else title_text(schema, name, 40))]
+    title = title_text(schema, name, 40)
+    cells = [_cell(f"{title} {LOCKED}" if locked else title) | whole(title_of(schema, name), title)]
     cells.append(_cell(_shown(feature, now)))
     for then, changed in zip(thens, moved, strict=True):
         cells.append(

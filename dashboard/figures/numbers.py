@@ -5,9 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 
+from dashboard.figures.plain import plain_text
+
 MINUS = "−"
 PLUS = "+"
 THIN = "\u202f"  # narrow and no break: a figure and its % stay on one line
+
+#: Of a unit, which stands behind every figure.
+LONGEST_UNIT = 32
 
 
 def percent(share: float) -> str:
@@ -67,6 +72,11 @@ class Scale:
 
     space: str
     unit: str = ""
+
+    def __post_init__(self) -> None:
+        """A unit comes from a file, and every text and axis takes it from here."""
+        if self.unit:
+            object.__setattr__(self, "unit", plain_text(self.unit, LONGEST_UNIT))
 
     @property
     def factor(self) -> float:

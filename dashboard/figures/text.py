@@ -6,40 +6,38 @@ figures, which are read as Plotly's own small markup.
 
 from __future__ import annotations
 
-import unicodedata
+import itertools
+from collections.abc import Iterable
 from typing import Any
 
 from dashboard.figures.numbers import MINUS
+from dashboard.figures.plain import LONGEST, plain_text
 from explainers import Feature, Schema
+
+__all__ = [
+    "LONGEST",
+    "WHOLE",
+    "distinct",
+    "feature_of",
+    "label_text",
+    "plain_text",
+    "safe_text",
+    "title_of",
+    "title_text",
+    "value_text",
+    "whole",
+]
 
 LONGEST_TITLE = 26
 LONGEST_VALUE = 18
 LONGEST_LABEL = 32  # beside a bar: a title and its value share it
-LONGEST = 120
 
-_JOINERS = "\u200c\u200d"  # Persian, Indic scripts and emoji need them, and they do no harm
-_ISOLATE, _END = "\u2068", "\u2069"
-# "$" too: where a page has loaded MathJax, Plotly hands it what stands between two of them.
-_ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;"})
+#: In a tooltip, which shows what was cut; longer than any name that was given to be read.
+WHOLE = 300
 
-
-def plain_text(value: Any, most: int = LONGEST) -> str:
-    """One line of visible characters, at most `most`; control and direction characters are gone.
-
-    A text in a right-to-left script is isolated, so that it does not turn round what stands beside it.
-
-    >>> plain_text("age\\n(years)")
-    'age (years)'
-    """
-    text = str(value)[: 4 * most + 64]
-    simple = text.isascii() and text.isprintable()
-    line = " ".join((text if simple else "".join(map(_visible, text))).split()) or "(no name)"
-    if len(line) > most:
-        line = line[: most - 1].rstrip() + "…"
-    turned = not simple and any(
-        unicodedata.bidirectional(character) in ("R", "AL", "AN") for character in line
-    )
-    return f"{_ISOLATE}{line}{_END}" if turned else line
+# "$": where a page has loaded MathJax, Plotly hands it what stands between two of them. "{": Plotly fills in what
+# stands in %{…} of a template for the pointer.
+_ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;", "{": "&#123;"})
 
 
 def safe_text(value: Any, most: int = LONGEST) -> str:
@@ -51,15 +49,23 @@ def safe_text(value: Any, most: int = LONGEST) -> str:
     return plain_text(value, most).translate(_ESCAPED)
 
 
-def _visible(character: str) -> str:
-    if character in _JOINERS:
-        return character
-    category = unicodedata.category(character)
-    if category in ("Cc", "Zl", "Zp", "Zs"):
-        return " " if category != "Zs" else character
-    if category == "Cs":
-        return "\ufffd"
-    return "" if category == "Cf" else character
+def whole(value: Any, shown: str) -> dict[str, str]:
+    """What a payload adds where a name was cut: the whole of it for the tooltip, or nothing."""
+    full = plain_text(value, WHOLE)
+    return {} if full == shown else {"whole": full}
+
+
+def distinct(texts: Iterable[str]) -> list[str]:
+    """The same texts, numbered where one occurs again: what is chosen from a list must be told apart.
+
+    >>> distinct(["a…", "b", "a…"])
+    ['a…', 'b', 'a… (2)']
+    """
+    found: list[str] = []
+    for text in texts:
+        tries = (text if count == 1 else f"{text} ({count})" for count in itertools.count(1))
+        found.append(next(one for one in tries if one not in found))
+    return found
 
 
 def feature_of(schema: Schema, name: str) -> Feature | None:
@@ -67,10 +73,15 @@ def feature_of(schema: Schema, name: str) -> Feature | None:
     return schema.feature(name) if schema.features and name in schema.names else None
 
 
+def title_of(schema: Schema, name: str) -> str:
+    """What a feature is called, as it came."""
+    feature = feature_of(schema, name)
+    return feature.title if feature else name
+
+
 def title_text(schema: Schema, name: str, most: int = LONGEST_TITLE) -> str:
     """What people read for a feature."""
-    feature = feature_of(schema, name)
-    return plain_text(feature.title if feature else name, most)
+    return plain_text(title_of(schema, name), most)
 
 
 def value_text(feature: Feature, code: float, most: int = LONGEST_VALUE) -> str:

@@ -28,7 +28,7 @@ from streamlit.components.v2 import component
 from streamlit.components.v2.types import ComponentRenderer
 
 from dashboard.linked import assets
-from dashboard.linked.payload import validate
+from dashboard.linked.payload import shown, validate
 
 __all__ = ["linked_host"]
 
@@ -44,7 +44,7 @@ def linked_host(
     when the payload breaks the contract.
     """
     validate(payload)
-    data = {**payload, "seq": st.session_state.get(_seq_key(key), 0), "assets": assets.publish()}
+    data = {**shown(payload), "seq": st.session_state.get(_seq_key(key), 0), "assets": assets.publish()}
     _component()(
         key=key,
         # Bytes, encoded once: Streamlit would encode a dictionary twice, and refuse the arrays inside figures.

@@ -1,8 +1,9 @@
 """The contract between a panel and the linked host: what a payload may hold, and its check.
 
 A payload is plain data, made by a pure function `payload(state)` and sent whole on every run; the browser changes only what
-differs. Every string in it is shown as text: nothing is ever read as HTML. (Strings *inside* Plotly figures are
-Plotly's own small markup, and are escaped where the figure is built.)
+differs. Every string in it is shown as text: nothing is ever read as HTML, and `shown` gives what cannot be seen a sign
+before it is sent. (Strings *inside* Plotly figures are Plotly's own small markup, and are escaped where the figure is
+built. Ids and values of options travel as they are, for they come back in events.)
 
     payload  {blocks: [block…], layout?, seq?}
     layout   {wide?, medium?, narrow?}, each {columns: [weight…], areas: [[name…]…]}
@@ -20,7 +21,7 @@ Plotly's own small markup, and are escaped where the figure is built.)
              Font, grid and background colours follow the theme wherever the figure leaves them unset; `uirevision` is
              the block's id unless set, so zoom and legend survive updates.
     controls controls: [control…], search? (a box which filters by label), row? (side by side)
-      control   id, kind, label, note?, locked?
+      control   id, kind, label, whole? (the uncut label, read under the pointer), note?, locked?
       slider    value, min, max, step, original?, unit?, decimals?, display? (text for `value`), outside?,
                 data_low?, data_high? (beyond them the track is grey), spark?
         spark   {x, y, density?, base?, scale=1, decimals=2, suffix=""}: the case's own curve, drawn under the track;
@@ -28,7 +29,7 @@ Plotly's own small markup, and are escaped where the figure is built.)
       select    value, options: [{value, label}…], original?, spark? {values (one per option), base?, scale…}
       segmented value, options        number  value, min?, max?, step?, unit?, original?
       toggle    value                 button  emphasis?: primary|plain
-    table    columns: [{id, label, align?: left|right, button?}…], rows: [{id, cells: [{text, tone?, bold?}…], button?}…],
+    table    columns: [{id, label, align?: left|right, button?}…], rows: [{id, cells: [{text, whole?, tone?, bold?}…], button?}…],
              caption?    button: {id, label}; a row is as long as the columns are many
     image    tiles: [{id, base?, overlay?, title?, caption?, grey?, selected?}…], tile_size? (px), click?, tools?,
              opacity?, threshold? (0 to 1), colours?: signed|heat|contour (where the reader's choice starts)
@@ -57,7 +58,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["PayloadError", "typed_array", "validate"]
+from dashboard.figures.plain import visible
+
+__all__ = ["PayloadError", "shown", "typed_array", "validate"]
 
 Item = Mapping[str, Any]
 
@@ -78,7 +81,7 @@ BLOCKS = {
     "list": ("items", "selected"),
     "image": ("tiles", "tile_size click tools opacity threshold colours"),
 }
-CONTROL_COMMON = ("id kind label", "note locked")
+CONTROL_COMMON = ("id kind label", "whole note locked")
 CONTROLS = {
     "slider": ("value min max step", "original unit decimals display outside data_low data_high spark"),
     "select": ("value options", "original spark"),
@@ -87,6 +90,13 @@ CONTROLS = {
     "toggle": ("value", ""),
     "button": ("", "emphasis"),
 }
+
+
+#: Fields that are read by people, and how much of one is sent at most.
+SHOWN = frozenset(
+    ["title", "footer", "caption", "text", "label", "whole", "note", "unit", "display", "alt", "suffix"]
+)
+LONGEST_SHOWN = 2000
 
 
 class PayloadError(ValueError):
@@ -110,6 +120,21 @@ def validate(payload: Item) -> None:
         if any(name in block for name in needed.split()):
             CHECKS[kind](place, block)
     _check_layout(payload)
+
+
+def shown(payload: Item) -> dict[str, Any]:
+    """The payload with every text that people read made of visible characters, and none endless."""
+    return {name: _shown(name, value) for name, value in payload.items()}
+
+
+def _shown(name: str, value: Any) -> Any:
+    if isinstance(value, str):
+        return visible(value[:LONGEST_SHOWN]) if name in SHOWN else value
+    if isinstance(value, Mapping) and name not in ("figure", "spark", "overlay"):
+        return shown(value)
+    if isinstance(value, (list, tuple)):
+        return [_shown(name, one) for one in value]
+    return value
 
 
 def typed_array(values: Any, dtype: str = "f4") -> dict[str, str]:
@@ -197,7 +222,7 @@ def _check_table(place: str, block: Item) -> None:
                 f"{place}: row {row['id']!r} has {len(row['cells'])} cells for {len(columns)} columns"
             )
         for cell in row["cells"]:
-            _fields(f"{place}: cell", cell, "text", "tone bold")
+            _fields(f"{place}: cell", cell, "text", "whole tone bold")
             _tone(place, cell)
 
 

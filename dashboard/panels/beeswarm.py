@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dashboard import words
-from dashboard.export import csv_text
+from dashboard.export import takeaway
 from dashboard.figures.beeswarm import beeswarm
 from dashboard.panels.importance import browse_sample, global_attribution
 from dashboard.panels.panel import Block, Event
@@ -54,11 +53,7 @@ class Beeswarm:
                 "click": True,
                 "alt": alt,
             }
-            | {
-                "footer": words.footer(shap),
-                "code": words.reproduction_line(shap),
-                "csv": csv_text(shap.to_frame()),
-            }
+            | takeaway(shap)
         ]
 
     def apply(self, event: Event, view: View) -> Selection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dashboard import policy, words
-from dashboard.export import csv_text
+from dashboard.export import takeaway
 from dashboard.figures.effect import effect
 from dashboard.figures.text import plain_text
 from dashboard.panels.importance import browse_sample, global_attribution
@@ -73,12 +73,7 @@ class FeatureEffect:
                 "area": self.area,
                 "items": [{"style": "sentence", "text": said}],
             },
-            chart
-            | {
-                "footer": words.footer(found),
-                "code": words.reproduction_line(found),
-                "csv": csv_text(found.to_frame()),
-            },
+            chart | takeaway(found),
         ]
 
     def apply(self, event: Event, view: View) -> Selection:

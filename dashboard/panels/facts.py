@@ -65,12 +65,12 @@ def _about(view: View) -> list[str]:
         else "pictures of " + " × ".join(map(str, view.schema.shape[1:]))
     )
     answer = (
-        f"the probability of {', '.join(plain_text(c) for c in view.model.classes)}"
+        f"the probability of {', '.join(plain_text(c, 40) for c in view.model.classes)}"
         if view.classifies
         else plain_text(view.workspace.target_label or "a number")
     )
     told = [
-        f"{plain_text(view.workspace.models[view.selection.model].name)}: {view.model.family}. From {inputs} it predicts {answer}."
+        f"{plain_text(view.workspace.models[view.selection.model].name)}: {plain_text(view.model.family, 60)}. From {inputs} it predicts {answer}."
     ]
     if view.workspace.models[view.selection.model].note:
         told.append(plain_text(view.workspace.models[view.selection.model].note, 400))
@@ -113,7 +113,7 @@ def _figures(found: ex.Performance) -> Block:
         "area": "facts",
         "columns": columns,
         "rows": rows,
-        "footer": found.note,
+        "footer": plain_text(found.note, 400),
     }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 import explainers as ex
 from dashboard import policy, words
-from dashboard.export import csv_text
+from dashboard.export import takeaway
 from dashboard.figures.importance import importances, in_scale
 from dashboard.panels.panel import Block, Event
 from dashboard.selection import Selection
@@ -60,12 +60,7 @@ class GlobalImportance:
                 "title": self.title,
                 "items": [{"style": "sentence", "text": said}],
             },
-            chart
-            | {
-                "footer": words.footer(shap),
-                "code": words.reproduction_line(shap),
-                "csv": csv_text(uses.to_frame()),
-            },
+            chart | takeaway(shap, uses.to_frame()),
         ]
 
     def apply(self, event: Event, view: View) -> Selection:
@@ -75,7 +70,7 @@ class GlobalImportance:
 
 def global_attribution(view: View) -> ex.Attribution | None:
     """Shapley values of many cases: a few at first, then enough; the best that is known now."""
-    explainer = policy.global_attribution(view.model, view.data, view.selection.space)
+    explainer = policy.global_attribution(view.model, view.data, view.refused, view.selection.space)
     target = view.target if view.classifies else None
     rows = browse_sample(view, policy.MOST_CASES)
     full: ex.Attribution | None = view.compute.known(view.model, view.data, explainer, rows, target)
@@ -99,7 +94,7 @@ def browse_sample(view: View, size: int) -> tuple[int, ...]:
 
 def _needs(view: View, groups: tuple[tuple[str, ...], ...]) -> ex.Importance | None:
     """Permutation importance, where there is a truth; ``None`` while it is computed too."""
-    if ex.why_not(ex.PermutationImportance, view.model, view.data) is not None:
+    if view.refused(ex.PermutationImportance) is not None:
         return None
     found: ex.Importance | None = view.later(NEEDS, ex.PermutationImportance(groups=groups))
     return found

@@ -29,7 +29,7 @@ class Picture:
     area = "main"
 
     def blocks(self, view: View) -> list[Block]:
-        methods = policy.picture_methods(view.model, view.data)
+        methods = policy.picture_methods(view.refused)
         found = {type(method).__name__: self._ask(view, method) for method in methods}
         done = [name for name, answer in found.items() if isinstance(answer, ex.Attribution)]
         large = view.selection.method if view.selection.method in done else next(iter(done), "")

@@ -28,7 +28,7 @@ class PicturesTogether:
     area = "main"
 
     def blocks(self, view: View) -> list[Block]:
-        methods = policy.picture_methods(view.model, view.data)
+        methods = policy.picture_methods(view.refused)
         if not methods or not view.model.classes:
             raise ex.NotApplicable(
                 "No picture method applies to this model, or it has no classes to compare."

@@ -31,7 +31,9 @@ class Prediction:
             {"style": "lead", "text": lead(view)},
         ]
         items += [
-            {"style": "caption", "text": text} for text in (calibration(view), *view.model.notes) if text
+            {"style": "caption", "text": text}
+            for text in (calibration(view), *(plain_text(note, 400) for note in view.model.notes))
+            if text
         ]
         chart = score_histogram(
             view.scores[view.workspace.rows],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import explainers as ex
 from dashboard import words
-from dashboard.export import csv_text
+from dashboard.export import takeaway
 from dashboard.figures.contributions import parts
 from dashboard.figures.numbers import Scale
 from dashboard.figures.reasons import reasons as reasons_figure
@@ -57,12 +57,7 @@ class Reasons:
                 "height": 122,
             },
             {"id": "why.ways", "kind": "controls", "area": self.area, "controls": [way], "row": True},
-            self._picture(view, shap, lime)
-            | {
-                "footer": words.footer(shap),
-                "code": words.reproduction_line(shap),
-                "csv": csv_text(shap.to_frame()),
-            },
+            self._picture(view, shap, lime) | takeaway(shap),
         ]
 
     def _picture(self, view: View, shap: ex.Attribution, lime: ex.Attribution | None) -> Block:
@@ -100,7 +95,7 @@ def _table(view: View, shap: ex.Attribution) -> Block:
             scale.size(2 * part.background_error),
         ]
         cells = [
-            {"text": part.label},
+            {"text": part.label} | ({"whole": part.full} if part.full != part.label else {}),
             {"text": scale.change(part.value), "tone": tone},
             *({"text": text, "tone": "muted"} for text in errors),
         ]

@@ -7,19 +7,23 @@ from typing import Any
 import numpy as np
 
 import explainers as ex
-from dashboard.figures.numbers import Scale
-from dashboard.figures.text import plain_text, value_text
+from dashboard.figures.numbers import LONGEST_UNIT, Scale
+from dashboard.figures.text import plain_text, value_text, whole
 from dashboard.linked.payload import typed_array
 from dashboard.moves import companions
 from dashboard.panels.panel import Block
 from dashboard.view import View
+
+#: Characters of a feature's name above its control; the pointer reads the whole.
+LABEL = 60
 
 
 def control_of(view: View, name: str) -> Block:
     """The slider or the choice of one feature, as the linked component takes it."""
     feature, j = view.schema.feature(name), view.schema.position(name)
     now, original = view.case.matrix[0, j], view.original.matrix[0, j]
-    control: Block = {"id": name, "label": plain_text(feature.title), "note": _note(view, feature)}
+    label = plain_text(feature.title, LABEL)
+    control: Block = {"id": name, "label": label, "note": _note(view, feature)} | whole(feature.title, label)
     if feature.categorical:
         if now != original and not np.isnan(original):
             note = f"was {plain_text(feature.category_title(int(original)))} · {control['note']}"
@@ -57,7 +61,7 @@ def _slider(view: View, feature: ex.Feature, j: int, now: float, original: float
         "min": float(low),
         "max": float(high if high > low else low + step),
         "step": float(step),
-        "unit": plain_text(feature.unit) if feature.unit else "",
+        "unit": plain_text(feature.unit, LONGEST_UNIT) if feature.unit else "",
         "decimals": decimals,
         "display": value_text(feature, now),
         "outside": bool(now < bounds.low[j] or now > bounds.high[j]),

@@ -62,7 +62,7 @@ def case_line(view: View) -> str:
         line += f" instead of {scale.level(float(view.scores[view.selection.row]))}"
     if view.decision:
         line += f", decides “{plain_text(view.decision)}”"
-    line += f" · usual {scale.level(view.usual)} for {view.reference_text}"
+    line += f" · usual {scale.level(view.usual)} for {plain_text(view.reference_text, 80)}"
     if view.selection.outcome:
         line += f" · true outcome: {outcome_text(view, view.selection.row) or 'not in the data'}"
     return line

@@ -8,8 +8,9 @@ import numpy as np
 
 import explainers as ex
 from dashboard import words
-from dashboard.export import csv_text
+from dashboard.export import takeaway
 from dashboard.figures.counterfactual import suggestion_table
+from dashboard.figures.text import plain_text
 from dashboard.panels.panel import Block, Event
 from dashboard.panels.what_if import answer
 from dashboard.selection import Selection
@@ -57,12 +58,9 @@ class Suggestions:
         blocks.append({"id": "suggestions.text", "kind": "text", "area": self.area, "items": items})
         if int(found.found[0]):
             table: dict[str, Any] = suggestion_table(found, view.schema)
-            buttons = {
-                "footer": words.footer(found),
-                "code": words.reproduction_line(found),
-                "csv": csv_text(found.to_frame()),
-            }
-            blocks.append({"id": "suggestions.table", "kind": "table", "area": self.area, **table, **buttons})
+            blocks.append(
+                {"id": "suggestions.table", "kind": "table", "area": self.area, **table, **takeaway(found)}
+            )
         return blocks
 
     def apply(self, event: Event, view: View) -> Selection:
@@ -91,12 +89,11 @@ def load(view: View, found: ex.Counterfactuals, rank: int) -> Selection:
 
 
 def _said(view: View, found: ex.Counterfactuals) -> list[dict[str, str]]:
-    about = view.workspace.about
     caution = {
         "style": "caption",
         "text": "What the model would need to see, not advice. Locked features are never changed.",
     }
     if not int(found.found[0]):
-        text = f"No change of one or two actionable features within the data reaches {found.wanted} for this {about.subject}."
+        text = f"No change of one or two actionable features within the data reaches {plain_text(found.wanted, 60)} for this {plain_text(view.workspace.about.subject, 40)}."
         return [{"style": "sentence", "text": text}, caution]
     return [{"style": "sentence", "text": words.counterfactual_sentence(found, view.schema)}, caution]

@@ -94,7 +94,7 @@ def answer(view: View) -> list[dict[str, str]]:
         items.append(
             {
                 "style": "warning",
-                "text": f"No {view.workspace.about.subject} in the data is like this combination; the estimate is a guess.",
+                "text": f"No {plain_text(view.workspace.about.subject, 40)} in the data is like this combination; the estimate is a guess.",
             }
         )
     else:

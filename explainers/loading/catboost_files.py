@@ -24,7 +24,7 @@ def load(file: File, classes: tuple[Any, ...] | None) -> Model:
     model = catboost.CatBoost()
     try:
         model.load_model(blob=file.content, format="cbm")
+        return Model.wrap(model, classes)
     except (catboost.CatBoostError, ValueError, TypeError, KeyError) as error:
         text = str(error).rpartition(": ")[2].strip()[:200] or type(error).__name__
         raise UnreadableFile(f"This CatBoost cbm file is damaged: {text}. Save it again.") from error
-    return Model.wrap(model, classes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import pickletools
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,11 +13,12 @@ from explainers.dataset import Dataset
 from explainers.errors import InvalidSetting, UnreadableFile
 from explainers.loading import columnar, delimited_text, pictures
 from explainers.loading.limits import Limits
-from explainers.loading.recognition import is_text_pickle
-from explainers.loading.sources import File, Source, read, unzip_gzip
-from explainers.schema import Schema
+from explainers.loading.notes import with_notes
+from explainers.loading.sources import GZIP, File, Source, opened_zip, read, unzip_gzip
+from explainers.schema import Schema, _listed
 
 PICTURE_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*")
+TABLE_ENDINGS = (".csv", ".tsv", ".parquet", ".feather", ".arrow", ".csv.gz")
 PICKLE = b"\x80"
 REFUSALS = {
     PICKLE: "is a pickle, which runs code when opened. Save the table: frame.to_csv('data.csv', index=False)",
@@ -26,6 +27,15 @@ REFUSALS = {
     b"\x89HDF": "is HDF5. Save the table: frame.to_csv('data.csv', index=False)",
     b"\x93NUMPY": "is a single array. Save it with its labels: numpy.savez('data.npz', images=images, labels=labels)",
     b"SQLite format 3": "is a database. Save the table as CSV",
+    b"PARE": "is an encrypted Parquet file. Save it without encryption",
+    b"\xff\xff\xff\xff": "is an Arrow stream. Save it as a file: pyarrow.feather.write_feather(table, 'data.feather')",
+    GZIP: "is packed twice. Unpack it once",
+    b"BZh": "is packed with bzip2. Unpack it, or pack it with gzip",
+    b"\xfd7zXZ": "is packed with xz. Unpack it, or pack it with gzip",
+    b"\x28\xb5\x2f\xfd": "is packed with Zstandard. Unpack it, or pack it with gzip",
+    b"7z\xbc\xaf": "is a 7z archive. Make a zip",
+    b"Rar!": "is a RAR archive. Make a zip",
+    b"%PDF": "is a PDF. Save the table as CSV",
 }
 
 
@@ -42,7 +52,9 @@ def load_dataset(
 ) -> Dataset:
     """Data from a path or from bytes; the format is read from the content.
 
-    Tables: CSV (also gzipped), Parquet, Arrow. Pictures: a folder or a zip (sub-folders are labels), or npz.
+    Tables: CSV (also gzipped), Parquet, Arrow. Pictures: a folder or a zip (sub-folders are labels), or npz; their
+    pixels are taken as stored, without the rotation (but for TIFF) or the colour profile that a file may carry.
+    What is odd and opened all the same stands in `Dataset.notes`.
 
     Args:
         source: a path, or the bytes themselves.
@@ -67,23 +79,28 @@ def load_dataset(
         _no_columns(target, role, ignore)
         return _from_zip(file, pixel_scale)
     frame = read_table(file)
-    return Dataset.from_frame(frame, target, schema=schema, role=role, ignore=ignore)
+    notes = frame.attrs.pop("notes", ())  # pandas copies attributes with every column
+    data = Dataset.from_frame(frame, target, schema=schema, role=role, ignore=ignore)
+    return with_notes(data, *notes)
 
 
 def load_frame(source: Source, name: str = "", *, limits: Limits = Limits()) -> pd.DataFrame:
-    """A table as it is in the file, before anybody says what its columns are; raises like `load_dataset`."""
+    """A table as it is in the file, before anybody says what its columns are; raises like `load_dataset`.
+
+    Its notes stand in ``frame.attrs["notes"]``, from where `align` takes them.
+    """
     return read_table(read(source, name, "data_bytes", limits))
 
 
 def read_table(file: File) -> pd.DataFrame:
     """A frame from CSV, gzipped CSV, Parquet or Arrow bytes."""
-    if file.content.startswith(b"\x1f\x8b"):
+    if file.content.startswith(GZIP):
         file = unzip_gzip(file)
     content = file.content
     for signature, sentence in REFUSALS.items():
         if content.startswith(signature):
             raise UnreadableFile(f"{file.name!r} {sentence}.")
-    if content[:1] in b"(c]" and is_text_pickle(content):
+    if _is_text_pickle(content):
         raise UnreadableFile(f"{file.name!r} {REFUSALS[PICKLE]}.")
     if content.startswith(PICTURE_SIGNATURES) or (content[:4] == b"RIFF" and content[8:12] == b"WEBP"):
         raise UnreadableFile(f"{file.name!r} is a single picture. Open a folder or a zip of pictures.")
@@ -96,17 +113,38 @@ def read_table(file: File) -> pd.DataFrame:
 
 def _from_zip(file: File, pixel_scale: float | None) -> Dataset:
     try:
-        with zipfile.ZipFile(io.BytesIO(file.content)) as archive:
-            names = [part.filename for part in archive.infolist() if not part.is_dir()]
+        with opened_zip(file) as (_, parts):
+            names = [part.filename for part in parts]
     except (zipfile.BadZipFile, ValueError, OSError) as error:
         raise UnreadableFile(
             f"{file.name!r} is a damaged zip or npz file: {error}. Save or upload it again."
         ) from error
     if "xl/workbook.xml" in names:
         raise UnreadableFile(f"{file.name!r} is an Excel file. Save the sheet as CSV in UTF-8.")
+    if "content.xml" in names and "mimetype" in names:
+        raise UnreadableFile(f"{file.name!r} is an OpenDocument file. Save the sheet as CSV in UTF-8.")
+    tables = [name for name in names if name.lower().endswith(TABLE_ENDINGS)]
+    if tables and len(tables) == len(names):
+        raise UnreadableFile(
+            f"{file.name!r} holds tables: {_listed(tables, 3)}. Unpack it and open one of them."
+        )
     if names and all(name.endswith(".npy") for name in names):
         return pictures.from_npz(file, pixel_scale)
     return pictures.from_zip(file, pixel_scale)
+
+
+def _is_text_pickle(content: bytes) -> bool:
+    """Whether all of it is one pickle of protocol 0 or 1, which have no signature.
+
+    Nothing is carried out. Half a pickle is read as text: a table that begins with 'country' begins like one.
+    """
+    if content[:1] not in b"(c])}" or not content.rstrip().endswith(b"."):
+        return False
+    try:
+        *_, (_, _, last) = pickletools.genops(content)
+        return last is not None and not content[last + 1 :].strip()
+    except Exception:  # pickletools raises whatever the bytes provoke
+        return False
 
 
 def _no_columns(target: str | None, role: str | None, ignore: Sequence[str]) -> None:

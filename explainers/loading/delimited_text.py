@@ -1,206 +1,125 @@
-"""Tables as delimited text (CSV): encoding, separator, decimal sign and header are found, and what is odd is named."""
+"""Tables as delimited text (CSV): what is odd is named, and no message holds a cell of a row.
+
+The bytes are parsed as they are; only the first lines are looked at as text, so memory stays near the file's size.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+import itertools
 import re
-from collections.abc import Sequence
+import warnings
 
 import numpy as np
 import pandas as pd
 
 from explainers.errors import SchemaMismatch, UnreadableFile
+from explainers.loading.column_names import looks
 from explainers.loading.sources import File
-from explainers.schema import _listed
+from explainers.loading.text_encoding import as_utf8
+from explainers.loading.text_layout import Layout, cells_of, find_layout, too_long
 
-SEPARATORS = (",", ";", "\t", "|")
-SAMPLE_LINES = 200
+LOOKED_AT = 200_000  # rows in which short ones are counted
 MISSING = ("?",)  # beside what pandas takes as missing: empty, NA, N/A, NaN, null, None, …
-COMMA_NUMBER = re.compile(r"[+-]?\d+,\d+")
-POINT_NUMBER = re.compile(r"[+-]?\d*\.\d+")
 
 
 def read_text(file: File) -> pd.DataFrame:
-    """A frame from CSV bytes.
+    """A frame from CSV bytes; what was found or is odd stands in ``frame.attrs["notes"]``.
 
     Raises:
-        UnreadableFile: not text, no table, a row too long, an open quote, too many rows or columns.
-        SchemaMismatch: no header row, names that are missing or occur twice.
+        UnreadableFile: not text, no table, a row too long, an open quote, more than the limits.
+        SchemaMismatch: no header row, names that are missing, occur twice or look the same.
     """
-    text = _decoded(file)
-    file.limits.hold(file.name, "rows", text.count("\n") - 1, advice="Use a sample.")
-    sample = _sample(text)
-    separator = _separator(sample)
-    rows = _rows(sample, separator)
-    if not rows:
-        raise UnreadableFile(f"{file.name!r} holds no table: it has only empty lines.")
-    header, body = rows[0], rows[1:]
-    file.limits.hold(file.name, "columns", len(header))
-    names = _names(file, header, body)
-    frame = _parsed(file, text, separator, names, _decimal(body, separator))
-    return _without_index(file, frame)
-
-
-def _decoded(file: File) -> str:
-    """UTF-8 with or without mark, UTF-16 with a mark, else Windows Latin; anything binary is refused."""
-    content = file.content
-    try:
-        if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-            text = content.decode("utf-16")
-        else:
-            text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        try:
-            text = content.decode("cp1252")
-        except UnicodeDecodeError as error:
-            raise UnreadableFile(
-                f"{file.name!r} is not text in UTF-8, UTF-16 or Latin-1 (byte {error.start}). Save it as CSV in UTF-8."
-            ) from error
-    if re.search(r"[\x00-\x08\x0e-\x1f\x7f]", text):
-        raise UnreadableFile(
-            f"{file.name!r} is not a text table: it holds binary data. Opened are CSV, Parquet, Arrow, npz and pictures."
-        )
-    if text[:300].lstrip().lower().startswith(("<!doctype", "<html", "<?xml")):
-        raise UnreadableFile(
-            f"{file.name!r} is a web page or XML, not a table; the download probably failed. Download it again."
-        )
-    if text[:300].lstrip().startswith(("{", "[")):
-        raise UnreadableFile(
-            f"{file.name!r} is JSON, not a table. Save it as CSV: frame.to_csv(path, index=False)."
-        )
-    return text
-
-
-def _sample(text: str) -> list[str]:
-    """The first lines; a quoted cell may run over several of them, so the last ones may be cut."""
-    return text[: 1 << 22].splitlines(keepends=True)[:SAMPLE_LINES]
-
-
-def _rows(sample: list[str], separator: str) -> list[list[str]]:
-    try:
-        return [row for row in csv.reader(sample, delimiter=separator, skipinitialspace=True) if any(row)]
-    except csv.Error:
-        return []
-
-
-def _separator(sample: list[str]) -> str:
-    """The separator that gives every row as many cells as the header, and most of them."""
-    best, most = ",", 1
-    for separator in SEPARATORS:
-        rows = _rows(sample, separator)
-        cells = len(rows[0]) if rows else 0
-        fitting = sum(len(row) == cells for row in rows)
-        if cells > most and fitting >= 0.9 * len(rows):
-            best, most = separator, cells
-    if most > 1:
-        return best
-    heads = {separator: sample[0].count(separator) for separator in SEPARATORS} if sample else {",": 0}
-    return max(heads, key=lambda separator: heads[separator])
-
-
-def _decimal(body: list[list[str]], separator: str) -> str:
-    """A comma where the cells have decimal commas and no decimal points; impossible where commas separate."""
-    if separator == ",":
-        return "."
-    cells = [cell.strip() for row in body for cell in row]
-    commas = sum(bool(COMMA_NUMBER.fullmatch(cell)) for cell in cells)
-    points = sum(bool(POINT_NUMBER.fullmatch(cell)) for cell in cells)
-    return "," if commas > points else "."
-
-
-def _names(file: File, header: list[str], body: list[list[str]]) -> list[str]:
-    names = [name.strip() for name in header]
-    if _looks_like_data(names, body):
-        shown = ", ".join(names[:6])
-        raise SchemaMismatch(
-            f"{file.name!r} seems to have no header: its first row is {shown!r}, which looks like data. "
-            "Add a first row with the names of the columns."
-        )
-    repeated = (
-        list(dict.fromkeys(name for name in names if name and names.count(name) > 1))
-        if len(set(names)) < len(names)
-        else []
-    )
-    if repeated:
-        raise SchemaMismatch(
-            f"Column names must be unique; {_listed(repeated)} occur more than once in {file.name!r}."
-        )
-    unnamed = [i for i, name in enumerate(names) if not name]
-    if unnamed and unnamed != [0]:
-        raise SchemaMismatch(
-            f"Column {unnamed[-1] + 1} of {file.name!r} has no name. Name every column in the first row."
-        )
-    return names
-
-
-def _looks_like_data(names: list[str], body: list[list[str]]) -> bool:
-    """Whether a first row is one more case: numbers that no one would use as names, or only values of its own columns."""
-    numeric = [name for name in names if _is_number(name)]
-    if numeric and not _counts_up(numeric, alone=len(numeric) == len(names)):
-        return True
-    columns = [{row[i].strip() for row in body if i < len(row)} for i in range(len(names))]
-    return len(body) > 1 and all(name in column for name, column in zip(names, columns, strict=True))
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return bool(np.isfinite(float(text)))
-    except ValueError:
-        return bool(COMMA_NUMBER.fullmatch(text))
-
-
-def _counts_up(numeric: Sequence[str], alone: bool) -> bool:
-    """Pixel positions and years are names; other numbers are not."""
-    if not all(re.fullmatch(r"\d{1,9}", text) for text in numeric):
-        return False
-    steps = set(np.diff([int(text) for text in numeric]).tolist())
-    return steps == {1} if len(numeric) > (1 if alone else 2) else False
-
-
-def _parsed(file: File, text: str, separator: str, names: list[str], decimal: str) -> pd.DataFrame:
-    try:
-        frame = pd.read_csv(
-            io.StringIO(text), sep=separator, decimal=decimal, header=0, names=names, index_col=False,
-            na_values=list(MISSING), skipinitialspace=True, low_memory=False, nrows=file.limits.rows + 1, on_bad_lines="error",
-        )  # fmt: skip
-    except (
-        pd.errors.ParserError,
-        pd.errors.ParserWarning,
-        pd.errors.EmptyDataError,
-        ValueError,
-        OverflowError,
-    ) as error:
-        raise UnreadableFile(f"{file.name!r} cannot be read as a table: {_plainly(str(error))}") from error
-    if len(frame) == 0:
-        raise SchemaMismatch(f"The table is empty: {file.name!r} has a header and no rows.")
+    text, notes = as_utf8(file)
+    layout = find_layout(file, text)
+    _hold_lines(file, layout)
+    frame = _parsed(file, layout)
+    frame, more = _named(file, frame, layout.names)
+    frame.attrs["notes"] = (*notes, *layout.notes, *more, *_short_rows(layout, frame))
     return frame
 
 
-def _plainly(error: str) -> str:
-    """pandas' message in the user's terms."""
+def _hold_lines(file: File, layout: Layout) -> None:
+    """Rows and values before anything is parsed; where cells are quoted lines may be no rows, and the parser counts."""
+    lines = max(layout.text.count(b"\n"), layout.text.count(b"\r"))
+    if b'"' not in layout.text:
+        file.limits.hold(file.name, "rows", lines - 1 - layout.skipped, advice="Use a sample.")
+    cells = min(lines, file.limits.rows) * len(layout.names)
+    file.limits.hold(file.name, "values", cells, advice="Use fewer rows or columns.")
+
+
+def _parsed(file: File, layout: Layout) -> pd.DataFrame:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # it means that cells were dropped
+            frame = pd.read_csv(
+                layout.stream(), sep=layout.separator, decimal=layout.decimal, header=0, names=range(len(layout.names)), index_col=False,
+                na_values=list(MISSING), skipinitialspace=True, low_memory=False, nrows=file.limits.rows + 1,
+                on_bad_lines="error", encoding="utf-8",
+            )  # fmt: skip
+    except (
+        ValueError,
+        OverflowError,
+        pd.errors.ParserWarning,
+    ) as error:  # the parser's errors are ValueErrors
+        raise UnreadableFile(_plainly(file, layout, str(error))) from error
+    if len(frame) == 0:
+        raise SchemaMismatch(f"The table is empty: {file.name!r} has a header and no rows.")
+    file.limits.hold(file.name, "rows", len(frame), advice="Use a sample.")
+    for column in frame.select_dtypes(exclude="number").columns:
+        longest = frame[column].astype("str").str.len().max()
+        file.limits.hold(file.name, "cell_characters", 0 if longest != longest else int(longest))
+    return frame
+
+
+def _plainly(file: File, layout: Layout, error: str) -> str:
+    """pandas' message in the user's terms; its own words may hold a cell and are never passed on."""
     ragged = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", error)
     if ragged:
-        expected, line, found = ragged.groups()
-        return f"line {line} has {found} cells, the header {expected}. Correct the line, or put text with separators in quotes."
+        expected, line, found = map(int, ragged.groups())
+        return too_long(file, line + layout.skipped, found, expected)
     if "EOF inside string" in error:
-        return "a quote is opened and never closed. Correct the cell, or save the table again."
-    if "Length of header or names" in error or "Too many columns" in error:
-        return "some rows have more cells than the header. Name every column in the first row."
-    return error.splitlines()[0][:200]
+        what = "a quote is opened and never closed. Correct the cell, or save the table again."
+    elif "Length of header or names" in error or "Too many columns" in error:
+        what = "some rows have more cells than the header. Name every column in the first row."
+    else:
+        what = "its cells do not form rows and columns. Save it again as CSV in UTF-8."
+    return f"{file.name!r} cannot be read as a table: {what}"
 
 
-def _without_index(file: File, frame: pd.DataFrame) -> pd.DataFrame:
-    """A nameless first column that counts the rows is the index pandas writes by default: it says nothing."""
-    if frame.columns[0] != "":
-        return frame
-    first = frame.iloc[:, 0]
-    if (
-        first.dtype.kind == "i"
-        and np.array_equal(first.to_numpy(), np.arange(len(frame)))
-        and frame.shape[1] > 1
-    ):
-        return frame.iloc[:, 1:]
-    raise SchemaMismatch(
-        f"The first column of {file.name!r} has no name. Name every column in the first row."
-    )
+def _named(file: File, frame: pd.DataFrame, names: tuple[str, ...]) -> tuple[pd.DataFrame, list[str]]:
+    """The frame without what has no name and says nothing: an index that counts rows, columns without any value."""
+    frame.columns, notes = pd.Index(names, dtype=object), []
+    if names[0] == "":
+        first = frame.iloc[:, 0].to_numpy()
+        if len(names) == 1 or not np.array_equal(first, np.arange(len(frame))):
+            raise SchemaMismatch(
+                f"The first column of {file.name!r} has no name. Name every column in the first row."
+            )
+        frame = frame.iloc[:, 1:]
+        notes.append("The first column has no name and counts the rows: it was left out.")
+    last = max((i for i, name in enumerate(frame.columns, 1) if looks(name)), default=0)
+    if not frame.iloc[:, last:].isna().to_numpy().all():
+        raise SchemaMismatch(
+            f"The last column of {file.name!r} has no name. Name every column in the first row."
+        )
+    if last < frame.shape[1]:
+        notes.append(f"The last columns without name and values were left out ({frame.shape[1] - last}).")
+    return frame.iloc[:, :last], notes
+
+
+def _short_rows(layout: Layout, frame: pd.DataFrame) -> list[str]:
+    """Rows with fewer cells than the header; looked for only where the last column lacks values."""
+    if layout.width < 2 or not frame.iloc[:, -1].isna().any():
+        return []
+    text = io.TextIOWrapper(layout.stream(), encoding="utf-8", newline="")
+    with contextlib.suppress(csv.Error), cells_of(text, layout.separator) as rows:
+        short = [line for line, row in itertools.islice(rows, LOOKED_AT) if row and len(row) < layout.width]
+        if short:
+            return [
+                f"Rows with fewer cells than the header: {len(short):,}, the first in line {short[0] + layout.skipped}. "
+                "The cells that lack are taken as missing. Was the file cut short?"
+            ]
+    return []

@@ -7,6 +7,7 @@ import pandas as pd
 
 from explainers.dataset import Dataset, _roles
 from explainers.errors import SchemaMismatch
+from explainers.loading.notes import with_notes
 from explainers.model import Model, stored_name
 from explainers.schema import _listed
 
@@ -82,7 +83,9 @@ def align(frame: pd.DataFrame, model: Model, target: str | None = None, role: st
 
     Raises `SchemaMismatch` naming the columns that are missing, and those that the model does not know.
     """
+    notes = frame.attrs.get("notes", ())
     frame = frame.rename(columns=str)
+    frame.attrs = {}  # pandas copies attributes with every column
     apart = [name for name in (target, role) if name is not None]
     lacking = [name for name in apart if name not in frame.columns]
     if lacking:
@@ -92,8 +95,9 @@ def align(frame: pd.DataFrame, model: Model, target: str | None = None, role: st
     if sentence:
         raise SchemaMismatch(sentence)
     if model.features is None:
-        return Dataset.from_frame(frame, target, role=role)
+        return with_notes(Dataset.from_frame(frame, target, role=role), *notes)
     held = {**{stored_name(name): name for name in names}, **{name: name for name in names}}
     wanted = [held[name] for name in model.features]
     extra = [name for name in names if name not in set(wanted)]
-    return Dataset.from_frame(frame[[*wanted, *extra, *apart]], target, role=role, ignore=extra)
+    data = Dataset.from_frame(frame[[*wanted, *extra, *apart]], target, role=role, ignore=extra)
+    return with_notes(data, *notes)

@@ -14,7 +14,7 @@ import numpy as np
 
 from explainers.errors import UnreadableFile, UnsupportedModel
 from explainers.loading.sources import File
-from explainers.loading.structure import damaged, number, numbers, tree, whole, within
+from explainers.loading.structure import damaged, finite, number, numbers, tree, whole, within
 from explainers.model import Model
 
 FORM = "LightGBM text"
@@ -39,17 +39,21 @@ REAL_FIELDS = frozenset({
     "split_gain", "threshold", "leaf_value", "leaf_weight", "internal_value", "internal_weight",
     "leaf_const", "leaf_coeff", "shrinkage",
 })  # fmt: skip
+#: Lines that may be left out or empty, and how many fewer values than leaves they have.
+_OPTIONAL = (
+    ("split_gain", 1), ("internal_value", 1), ("internal_weight", 1), ("internal_count", 1), ("leaf_weight", 0),
+    ("leaf_count", 0),
+)  # fmt: skip
 WHOLE = re.compile(r"[-0-9 ]*")
 REAL = re.compile(r"[-+.0-9einfa ]*")  # the alphabet only; each number is then read by itself
 INFO = re.compile(r"none|\[[-+.\deinfa]+:[-+.\deinfa]+\]|-?\d+(:-?\d+)*")
-SETTING = re.compile(
-    r"(sigmoid|num_class|alpha|fair_c|max_delta_step|tweedie_variance_power|lambda):[\d.e+-]+|sqrt"
-)
+SETTINGS = ("sigmoid", "num_class", "alpha", "fair_c", "max_delta_step", "tweedie_variance_power", "lambda")
+SETTING = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
 
 
 def load(file: File, classes: tuple[Any, ...] | None) -> Model:
     """A booster from text."""
-    text = checked(file.content)
+    text = checked(file)
     try:
         import lightgbm
     except ImportError as error:
@@ -63,8 +67,9 @@ def load(file: File, classes: tuple[Any, ...] | None) -> Model:
     return Model.wrap(booster, classes)
 
 
-def checked(content: bytes) -> str:
+def checked(file: File) -> str:
     """What LightGBM is given; raises `UnreadableFile` unless the file is complete and every index points at something."""
+    content = file.content
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -77,9 +82,13 @@ def checked(content: bytes) -> str:
         damaged(FORM, f"it is cut short: {END_OF_TREES!r} is missing")
     header = _header(text[: start if 0 <= start < stop else stop])
     features = number(header, "max_feature_idx", FORM, 0, MOST) + 1
+    file.limits.hold(file.name, "columns", features)
     for name in ("feature_names", "feature_infos"):
         if len(header.get(name, "").split(" ")) != features:
             damaged(FORM, f"{name!r} does not fit the {features} features")
+    names = header["feature_names"].split(" ")
+    if len(set(names)) < len(names):
+        damaged(FORM, "two features have one name")
     if not all(INFO.fullmatch(info) for info in header["feature_infos"].split(" ")):
         damaged(FORM, "'feature_infos' holds something else")
     outputs = number(header, "num_tree_per_iteration", FORM, 1, MOST)
@@ -87,8 +96,11 @@ def checked(content: bytes) -> str:
     blocks = _blocks(content, header)
     if len(blocks) % outputs:
         damaged(FORM, f"{len(blocks)} trees cannot be divided among {outputs} outputs")
+    nodes = 0
     for position, block in enumerate(blocks):
-        _tree(_tree_fields(block, f"tree {position}"), features, f"tree {position}")
+        what = f"tree {position}"
+        nodes += 2 * _tree(_tree_fields(block, what), features, what, file) - 1
+        file.limits.hold(file.name, "nodes", nodes)
     objective = header.get("objective", "custom").split(" ")[0]
     parameters = f"parameters:\n[objective: {objective}]\n[num_class: {header['num_class']}]\n\n{END}\n"
     return f"{text[:stop]}\n{END_OF_TREES}\n\nfeature_importances:\n\n{parameters}\n{_categories_line(text[stop:])}\n"
@@ -111,13 +123,20 @@ def _objective(stated: str, classes: int, outputs: int) -> None:
     name, *settings = stated.split(" ")
     if name not in OBJECTIVES:
         damaged(FORM, f"the objective {stated[:40]!r} is unknown")
-    if not all(SETTING.fullmatch(setting) for setting in settings):
+    if not all(_known_setting(setting) for setting in settings):
         damaged(FORM, f"the objective {stated[:60]!r} has unknown settings")
     several = name in ("multiclass", "multiclassova")
-    if (several and (f"num_class:{classes}" not in settings or classes != outputs)) or (
-        name == "binary" and outputs != 1
+    if (
+        classes != outputs
+        or (several and (f"num_class:{classes}" not in settings or classes < 2))
+        or (name == "binary" and outputs != 1)
     ):
         damaged(FORM, f"the objective {stated[:40]!r} does not fit {outputs} outputs")
+
+
+def _known_setting(setting: str) -> bool:
+    name, _, value = setting.partition(":")
+    return setting == "sqrt" or (name in SETTINGS and bool(SETTING.fullmatch(value)))
 
 
 def _fields(block: str) -> dict[str, str]:
@@ -168,45 +187,45 @@ def _tree_fields(block: str, what: str) -> dict[str, str]:
     return _fields(block)
 
 
-def _tree(fields: dict[str, str], features: int, what: str) -> None:
+def _tree(fields: dict[str, str], features: int, what: str, file: File) -> int:
+    """Check one tree; how many leaves it has."""
     leaves = number(fields, "num_leaves", FORM, 1, MOST)
-    numbers(_tokens(fields, "leaf_value"), FORM, f"{what}, 'leaf_value'", leaves)
-    numbers(_tokens(fields, "shrinkage"), FORM, f"{what}, 'shrinkage'", 1)
+    for name, size in (("leaf_value", leaves), ("shrinkage", 1)):
+        finite(numbers(_tokens(fields, name), FORM, f"{what}, {name!r}", size), FORM, f"{what}, {name!r}")
     categories = _categories(fields, what)
-    for name, size in (
-        ("split_gain", leaves - 1),
-        ("internal_value", leaves - 1),
-        ("internal_weight", leaves - 1),
-        ("internal_count", leaves - 1),
-        ("leaf_weight", leaves),
-        ("leaf_count", leaves),
-    ):
+    for name, size in _OPTIONAL:
         if fields.get(name):
-            numbers(_tokens(fields, name), FORM, f"{what}, {name!r}", size)
+            found = numbers(_tokens(fields, name), FORM, f"{what}, {name!r}", leaves - size)
+            finite(found, FORM, f"{what}, {name!r}")
+            if name.endswith("_count"):
+                within(found, 0, 2**31, FORM, f"{what}, {name!r}")
     if leaves > 1:
         left, right, split, kinds = (
             whole(_tokens(fields, name), FORM, f"{what}, {name!r}", leaves - 1)
             for name in ("left_child", "right_child", "split_feature", "decision_type")
         )
         thresholds = numbers(_tokens(fields, "threshold"), FORM, f"{what}, 'threshold'", leaves - 1)
+        if np.isnan(thresholds).any():
+            damaged(FORM, f"{what}, 'threshold' holds NaN")
         within(split, 0, features, FORM, f"{what}, split feature")
         within(kinds, 0, 16, FORM, f"{what}, decision type")
         chosen = thresholds[kinds % 2 == 1]
         within(whole(chosen, FORM, f"{what}, category list"), 0, categories, FORM, f"{what}, category list")
-        _shape(left, right, leaves, what)
+        _shape(left, right, leaves, what, file)
     if fields.get("is_linear", "0") != "0":
         _linear(fields, leaves, features, what)
+    return leaves
 
 
-def _shape(left: np.ndarray, right: np.ndarray, leaves: int, what: str) -> None:
+def _shape(left: np.ndarray, right: np.ndarray, leaves: int, what: str, file: File) -> None:
     """Inner nodes are 0, 1, …; leaves are -1, -2, …: put the leaves behind the inner nodes."""
     joined = []
     for children in (left, right):
         within(children, -leaves, leaves - 1, FORM, f"{what}, child")
         nodes = np.where(children < 0, leaves - 1 + ~children, children)
         joined.append(np.concatenate([nodes, np.full(leaves, -1)]))
-    reached = tree(joined[0], joined[1], FORM, what)
-    if len(np.unique(reached)) != 2 * leaves - 1:
+    reached, _ = tree(joined[0], joined[1], FORM, what, file)
+    if len(reached) != 2 * leaves - 1:
         damaged(FORM, f"{what} has nodes that nothing leads to")
 
 
@@ -222,12 +241,13 @@ def _categories(fields: dict[str, str], what: str) -> int:
 
 
 def _linear(fields: dict[str, str], leaves: int, features: int, what: str) -> None:
-    numbers(_tokens(fields, "leaf_const"), FORM, f"{what}, 'leaf_const'", leaves)
+    constant = numbers(_tokens(fields, "leaf_const"), FORM, f"{what}, 'leaf_const'", leaves)
     sizes = whole(_tokens(fields, "num_features"), FORM, f"{what}, 'num_features'", leaves)
     within(sizes, 0, features + 1, FORM, f"{what}, 'num_features'")
     used = whole(_tokens(fields, "leaf_features"), FORM, f"{what}, 'leaf_features'", int(sizes.sum()))
     within(used, 0, features, FORM, f"{what}, 'leaf_features'")
-    numbers(_tokens(fields, "leaf_coeff"), FORM, f"{what}, 'leaf_coeff'", int(sizes.sum()))
+    slopes = numbers(_tokens(fields, "leaf_coeff"), FORM, f"{what}, 'leaf_coeff'", int(sizes.sum()))
+    finite(np.concatenate([constant, slopes]), FORM, f"{what}, a linear leaf")
 
 
 def _tokens(fields: dict[str, str], name: str) -> list[float] | None:
@@ -253,8 +273,15 @@ def _categories_line(text: str) -> str:
         stored = json.loads(rest.removeprefix(CATEGORIES))
     except (ValueError, RecursionError):
         damaged(FORM, "the categories at its end are cut short")
-    if stored is not None and not (
-        isinstance(stored, list) and all(isinstance(group, list) for group in stored)
-    ):
+    if stored is not None and not (isinstance(stored, list) and all(map(_are_categories, stored))):
         damaged(FORM, "the categories at its end are of the wrong kind")
     return f"{CATEGORIES}{json.dumps(stored)}"
+
+
+def _are_categories(group: Any) -> bool:
+    """Texts or numbers, each once: pandas makes a category of each."""
+    return (
+        isinstance(group, list)
+        and all(isinstance(value, (str, int, float)) for value in group)
+        and len(set(group)) == len(group)
+    )

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from explainers.errors import UnsupportedModel
+from explainers.loading import programs
 from explainers.loading.limits import Limits
-from explainers.loading.recognition import recognize, refuse
+from explainers.loading.policy import PROGRAMS, admit, check_allowed, refuse
+from explainers.loading.recognition import recognize
 from explainers.loading.sources import File, Source, read
 from explainers.model import Model
 
-WEIGHTS = ("safetensors", "torch")
+WEIGHTS = ("safetensors", "torch weights")
 
 
 def load_model(
@@ -23,37 +25,44 @@ def load_model(
     *,
     classes: Sequence[Any] | None = None,
     name: str = "",
+    allow: Collection[str] = (),
     limits: Limits = Limits(),
 ) -> Model:
-    """A model from a path or from bytes. The format is read from the content, never from the name; nothing is unpickled.
+    """A model from a path or from bytes. The format is read from the content, never from the name.
 
     Opened are ONNX, skops, XGBoost JSON and UBJ, LightGBM text, CatBoost cbm, and safetensors or torch weights with
     a declared `architecture` (a dictionary, a JSON file's path or its bytes; see `explainers.loading.architecture`).
+    Nothing in them is executed. `explainers.FORMATS` says of each format what is trusted and why; the model's `trust`
+    and `notes` repeat it.
 
     Args:
         source: a path, or the bytes themselves.
         architecture: the layers, for files that hold weights only.
         classes: names of the outputs, where the file does not say them or says them otherwise.
         name: how messages call the file; by default the path's last part.
+        allow: formats that may run the code in the file, by name (``"pickle"``, ``"keras"``, …). Only for your own
+            files, or inside a process that has been locked: what is named here can do whatever this process can.
         limits: what the file may ask of this machine.
 
     Raises:
         UnsupportedModel: another format, or something in it that is not opened; the message says what to do instead.
+        InvalidSetting: `allow` names no format that needs to be allowed.
         UnreadableFile: no such file, empty, too large, damaged or cut short.
     """
+    allowed = check_allowed(allow)
     if not isinstance(source, bytes) and Path(source).is_dir():
         shown = name or Path(source).name
         raise refuse(shown, "SavedModel" if (Path(source) / "saved_model.pb").exists() else "folder")
     file = read(source, name, "model_bytes", limits)
     kind = recognize(file)
+    form, notes = admit(file.name, kind, allowed)
     if architecture is not None and kind not in WEIGHTS:
         raise UnsupportedModel(
             f"{file.name!r} is {kind} and brings its own structure. Leave the architecture out."
         )
     model = _open(file, kind, architecture, None if classes is None else tuple(classes))
-    if kind in WEIGHTS:
-        return model
-    return dataclasses.replace(model, digest=hashlib.sha256(file.content).hexdigest())
+    digest = model.digest if kind in WEIGHTS else hashlib.sha256(file.content).hexdigest()
+    return dataclasses.replace(model, digest=digest, trust=form.trust, notes=(*model.notes, *notes))
 
 
 def _open(file: File, kind: str, architecture: Any, classes: tuple[Any, ...] | None) -> Model:
@@ -78,6 +87,8 @@ def _open(file: File, kind: str, architecture: Any, classes: tuple[Any, ...] | N
         from explainers.loading import skops_files
 
         return skops_files.load(file, classes)
+    if kind in PROGRAMS:
+        return programs.load(file, classes, kind)
     from explainers.loading import onnx_files
 
     return onnx_files.load(file, classes)

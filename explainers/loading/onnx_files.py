@@ -13,7 +13,18 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 from explainers.errors import UnreadableFile, UnsupportedModel
 from explainers.loading.sources import File
 from explainers.model import Model
-from explainers.onnx import OnnxModule, UnsafeOnnx, UnsupportedOnnx, check_against_runtime, read_graph
+from explainers.onnx import (
+    Graph,
+    OnnxModule,
+    UnsafeOnnx,
+    UnsupportedOnnx,
+    check_against_runtime,
+    dry_run,
+    needs_dry_run,
+    read_graph,
+    require_gradient,
+    runtime_session,
+)
 from explainers.wrapping.torch_module import to_probability
 
 PROBE_CASES = 8
@@ -28,11 +39,12 @@ PROBABILITIES = {"Softmax", "Sigmoid"}
 def load(file: File, classes: tuple[Any, ...] | None) -> Model:
     """A model from ONNX bytes; raises `UnreadableFile` for a damaged file, `UnsupportedModel` for an unsafe one."""
     graph = _parsed(file).graph
-    module, note = _module(file.content)
+    evaluated, note = _evaluated(file)
     runtime = _Runtime(file.content)
     output, own = _output(runtime, graph)
-    if module is not None and output != 0:
-        module, note = None, "Gradient methods need the scores as the first output of the ONNX file."
+    module = None
+    if evaluated is not None:
+        module, note = _module(evaluated, runtime.names[output], file.content)
     family = "ONNX " + ("network" if not _tree_nodes(graph) else "tree model")
     common = {"family": family, "features": runtime.features, "inputs": runtime.inputs, "module": module,
               "notes": (note,) if note else ()}  # fmt: skip
@@ -57,11 +69,25 @@ def _parsed(file: File) -> onnx.ModelProto:
     return model
 
 
-def _module(content: bytes) -> tuple[Any, str]:
-    """The torch evaluation, or a note why there is none; an unsafe file is refused."""
+def _evaluated(file: File) -> tuple[Graph | None, str]:
+    """The checked graph, or a note why the evaluation in torch has none; an unsafe file is refused before it is run."""
     try:
-        module = OnnxModule(read_graph(content))
-        check_against_runtime(module, content)
+        graph = read_graph(file.content, file.limits)
+    except UnsafeOnnx:
+        raise
+    except UnsupportedOnnx as error:
+        return None, str(error)
+    if needs_dry_run(graph):
+        dry_run(graph)
+    return graph, ""
+
+
+def _module(graph: Graph, output: str, content: bytes) -> tuple[OnnxModule | None, str]:
+    """The torch evaluation of one output with its gradients, or a note why there are none."""
+    try:
+        module = OnnxModule(graph, output)
+        check_against_runtime(module, content, output=output)
+        require_gradient(module)
     except UnsafeOnnx:
         raise
     except UnsupportedOnnx as error:
@@ -77,14 +103,8 @@ class _Runtime:
     """
 
     def __init__(self, content: bytes) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 2
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4
         try:
-            self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            self.session = runtime_session(content, threads=2)
         except Exception as error:  # onnxruntime's errors share no base but Exception
             text = str(error).splitlines()[0][:200]
             raise UnsupportedModel(

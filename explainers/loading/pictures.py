@@ -1,27 +1,29 @@
-"""Pictures: a folder or a zip of files (sub-folders are labels, or roles above them), or an npz of arrays."""
+"""Pictures: a folder or a zip of files (sub-folders are labels, or roles above them), or an npz of arrays.
+
+Pixels are taken as Pillow gives them: a rotation in the EXIF data (but for TIFF) and a colour profile are not applied,
+of an animation the first frame is taken; each is said in `Dataset.notes`. Sizes are known and held before anything is decoded.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import os
-import warnings
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from explainers.dataset import Dataset
 from explainers.errors import SchemaMismatch, UnreadableFile
 from explainers.loading.limits import Limits
-from explainers.loading.sources import File
-from explainers.schema import _listed
+from explainers.loading.notes import with_notes
+from explainers.loading.picture_pixels import FORMATS, ODDITIES, Picture, decoded
+from explainers.loading.sources import File, opened_zip, unpacked
+from explainers.schema import _listed, shortened
 
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
-ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 ROLE_FOLDERS = {
     "train",
     "training",
@@ -35,16 +37,6 @@ ROLE_FOLDERS = {
     "calibration",
 }
 ROLE_WORDS = {"val": "validation", "calibration": "calibrate"}
-GREY = {"1", "L", "LA", "La"}
-DEEP = {"I;16", "I;16L", "I;16B", "I;16N"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Picture:
-    """One decoded picture: its place below the top, and its pixels ``(h, w)`` or ``(h, w, 3)``."""
-
-    path: PurePosixPath
-    pixels: np.ndarray
 
 
 def from_folder(folder: Path, pixel_scale: float | None, limits: Limits) -> Dataset:
@@ -55,9 +47,7 @@ def from_folder(folder: Path, pixel_scale: float | None, limits: Limits) -> Data
 def from_zip(file: File, pixel_scale: float | None) -> Dataset:
     """All pictures in a zip archive, in the order of their paths."""
     try:
-        with zipfile.ZipFile(io.BytesIO(file.content)) as archive:
-            parts = [part for part in archive.infolist() if not part.is_dir()]
-            file.limits.hold(file.name, "unpacked_bytes", sum(part.file_size for part in parts))
+        with opened_zip(file) as (archive, parts):
             return _dataset(_files_within(archive, parts), file.name, pixel_scale, file.limits)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         raise UnreadableFile(
@@ -70,6 +60,7 @@ def _files_below(folder: Path, limits: Limits) -> Iterator[tuple[PurePosixPath, 
     for place, folders, names in os.walk(folder, followlinks=False):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(place) / name for name in names]
+        limits.hold(folder.name, "files", len(found))
     total = 0
     for path in sorted(found):
         if path.is_symlink() or not path.is_file():
@@ -83,17 +74,20 @@ def _files_within(
     archive: zipfile.ZipFile, parts: list[zipfile.ZipInfo]
 ) -> Iterator[tuple[PurePosixPath, bytes]]:
     for part in sorted(parts, key=lambda part: part.filename):
-        yield PurePosixPath(part.filename.replace("\\", "/")), archive.read(part)
+        yield PurePosixPath(part.filename.replace("\\", "/")), unpacked(archive, part)
 
 
 def _dataset(
     files: Iterator[tuple[PurePosixPath, bytes]], name: str, pixel_scale: float | None, limits: Limits
 ) -> Dataset:
     pictures: list[Picture] = []
-    total = 0
+    total = others = 0
     for path, content in files:
-        picture = None if _hidden(path) else _decoded(path, content, limits)
+        if _hidden(path):
+            continue
+        picture = decoded(path, content, limits)
         if picture is None:
+            others += 1
             continue
         pictures.append(picture)
         total += picture.pixels.size
@@ -103,56 +97,30 @@ def _dataset(
         raise UnreadableFile(f"{name!r} holds no pictures. Opened are {', '.join(FORMATS)}.")
     labels, roles = _labels([picture.path for picture in pictures])
     images = _stacked(pictures)
-    return Dataset.from_images(images, labels=labels, role=roles, pixel_scale=_scale(images, pixel_scale))
+    data = Dataset.from_images(images, labels=labels, role=roles, pixel_scale=_scale(images, pixel_scale))
+    return with_notes(data, *_oddities(pictures, others))
+
+
+def _oddities(pictures: list[Picture], others: int) -> Iterator[str]:
+    counts = Counter(key for picture in pictures for key in picture.odd)
+    first = {key: picture.path for picture in reversed(pictures) for key in picture.odd}
+    for key, sentence in ODDITIES.items():
+        if key in counts:
+            yield f"Pictures that {sentence} ({counts[key]:,}, the first is {shortened(str(first[key]), 80)!r})."
+    grey = sum(picture.pixels.ndim == 2 for picture in pictures)
+    if 0 < grey < len(pictures):
+        yield f"Grey pictures among coloured ones were made coloured ({grey:,})."
+    if others:
+        yield f"Files that are no pictures were left out ({others:,})."
 
 
 def _hidden(path: PurePosixPath) -> bool:
     return any(part.startswith((".", "__MACOSX")) for part in path.parts)
 
 
-def _decoded(path: PurePosixPath, content: bytes, limits: Limits) -> Picture | None:
-    """The pixels; ``None`` for a file that neither is a picture nor is called one."""
-    named = path.suffix.lower() in ENDINGS
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                width, height = image.size
-                limits.hold(str(path), "pixels", width * height, advice="Make it smaller.")
-                return Picture(path, _pixels(image, path))
-    except UnidentifiedImageError as error:
-        if not named:
-            return None
-        raise UnreadableFile(
-            f"The picture {str(path)!r} cannot be read. Opened are {', '.join(FORMATS)}."
-        ) from error
-    except UnreadableFile:
-        raise
-    except Exception as error:  # Pillow's decoders raise whatever the bytes provoke
-        raise UnreadableFile(
-            f"The picture {str(path)!r} is damaged: {str(error)[:150] or type(error).__name__}."
-        ) from error
-
-
-def _pixels(image: Image.Image, path: PurePosixPath) -> np.ndarray:
-    """Grey ``(h, w)``, colour ``(h, w, 3)``; transparency is dropped, palettes and CMYK become colour."""
-    if image.mode in DEEP:
-        return np.asarray(image).astype(np.uint16)
-    if image.mode == "I":
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise UnreadableFile(f"The picture {str(path)!r} has 32-bit pixels. Save it with 8 or 16 bits.")
-        return values.astype(np.uint16)
-    if image.mode == "F":
-        return np.asarray(image, dtype=np.float32)
-    if image.mode in GREY:
-        return np.asarray(image.convert("L"))
-    return np.asarray(image.convert("RGBA" if image.mode == "PA" else "RGB"))[..., :3]
-
-
 def _stacked(pictures: list[Picture]) -> np.ndarray:
     """One array ``(n, c, h, w)``; grey pictures among coloured ones become coloured."""
-    sizes = {picture.pixels.shape[:2]: str(picture.path) for picture in reversed(pictures)}
+    sizes = {picture.pixels.shape[:2]: shortened(str(picture.path), 80) for picture in reversed(pictures)}
     if len(sizes) > 1:
         shown = ", ".join(
             f"{width} × {height} ({path!r})" for (height, width), path in list(sizes.items())[:4]
@@ -160,7 +128,7 @@ def _stacked(pictures: list[Picture]) -> np.ndarray:
         raise SchemaMismatch(
             f"The pictures have {len(sizes)} different sizes: {shown}. Bring them all to the size that the model takes."
         )
-    depths = {str(picture.pixels.dtype): str(picture.path) for picture in reversed(pictures)}
+    depths = {str(picture.pixels.dtype): shortened(str(picture.path), 80) for picture in reversed(pictures)}
     if len(depths) > 1:
         shown = ", ".join(f"{depth} ({path!r})" for depth, path in depths.items())
         raise SchemaMismatch(
@@ -199,23 +167,32 @@ def from_npz(file: File, pixel_scale: float | None) -> Dataset:
     name: str | None = next((name for name in ("images", "X", "x") if name in arrays), None)
     name = name or next((name for name, array in arrays.items() if array.ndim in (3, 4)), None)
     if name is None or arrays[name].ndim not in (3, 4):
-        shapes = ", ".join(f"{key} {array.shape}" for key, array in list(arrays.items())[:8])
+        shapes = ", ".join(f"{shortened(key)} {array.shape}" for key, array in list(arrays.items())[:8])
         raise SchemaMismatch(
             f"{file.name!r} holds no pictures (n, h, w) or (n, h, w, c); it has {shapes}. Save them as 'images'."
         )
-    labels = next((arrays[key] for key in ("labels", "y", "label", "target") if key in arrays), None)
+    truth = next((key for key in ("labels", "y", "label", "target") if key in arrays), "")
+    labels = arrays.get(truth)
     if labels is not None and labels.ndim == 2 and 1 in labels.shape:
         labels = labels.reshape(-1)
     if labels is not None and labels.ndim != 1:
         raise SchemaMismatch(
             f"The labels of {file.name!r} have shape {labels.shape}; expected one for each picture."
         )
-    images = arrays[name]
+    if labels is not None and labels.dtype.kind not in "uifbU":
+        raise SchemaMismatch(
+            f"The labels of {file.name!r} hold {labels.dtype}; save them as text or as numbers."
+        )
+    images, role = arrays[name], arrays.get("role")
     if images.dtype.kind not in "uifb":
-        raise SchemaMismatch(f"{name!r} of {file.name!r} holds {images.dtype}, not pixels.")
-    return Dataset.from_images(
-        images, labels=labels, role=arrays.get("role"), pixel_scale=_scale(images, pixel_scale)
-    )
+        raise SchemaMismatch(f"{shortened(name)!r} of {file.name!r} holds {images.dtype}, not pixels.")
+    if role is not None and (role.shape != (len(images),) or role.dtype.kind != "U"):
+        raise SchemaMismatch(
+            f"'role' of {file.name!r} is {role.dtype} {role.shape}; expected one word for each picture."
+        )
+    data = Dataset.from_images(images, labels=labels, role=role, pixel_scale=_scale(images, pixel_scale))
+    unused = [key for key in arrays if key not in (name, truth, "role")]
+    return with_notes(data, *([f"Arrays that were not used: {_listed(unused)}."] if unused else []))
 
 
 def _scale(images: np.ndarray, pixel_scale: float | None) -> float | None:
@@ -226,12 +203,11 @@ def _arrays(file: File) -> dict[str, np.ndarray]:
     """The arrays of an npz, without objects; each one's stated size is compared with its bytes before it is made."""
     found = {}
     try:
-        with zipfile.ZipFile(io.BytesIO(file.content)) as archive:
-            parts = [part for part in archive.infolist() if part.filename.endswith(".npy")]
-            file.limits.hold(file.name, "unpacked_bytes", sum(part.file_size for part in parts))
+        with opened_zip(file) as (archive, parts):
             for part in parts:
-                content = io.BytesIO(archive.read(part))
-                found[part.filename.removesuffix(".npy")] = _array(content, part.file_size)
+                content = io.BytesIO(unpacked(archive, part))
+                array = _array(file, content, part.file_size)
+                found[part.filename.removesuffix(".npy")] = array
     except (
         zipfile.BadZipFile,
         zlib.error,
@@ -247,13 +223,14 @@ def _arrays(file: File) -> dict[str, np.ndarray]:
     return found
 
 
-def _array(content: io.BytesIO, size: int) -> np.ndarray:
+def _array(file: File, content: io.BytesIO, size: int) -> np.ndarray:
     version = np.lib.format.read_magic(content)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, kind = read(content)
     if kind.hasobject:
         raise ValueError("it holds Python objects")
-    if int(np.prod(shape, dtype=object)) * kind.itemsize > size:
+    if min(shape, default=0) < 0 or int(np.prod(shape, dtype=object)) * kind.itemsize > size:
         raise ValueError("an array claims more numbers than it holds")
+    file.limits.hold(file.name, "values", int(np.prod(shape, dtype=object)), advice="Use fewer pictures.")
     content.seek(0)
     return np.asarray(np.lib.format.read_array(content, allow_pickle=False))

@@ -1,4 +1,4 @@
-"""Which model format a file has, by its content alone; formats that run code when opened are named and refused."""
+"""Which model format a file has, by its content alone. Nothing in it is carried out to find that out."""
 
 from __future__ import annotations
 
@@ -6,84 +6,42 @@ import bz2
 import io
 import lzma
 import pickletools
+import stat
 import zipfile
 import zlib
 from collections.abc import Callable
 
-from explainers.errors import UnreadableFile, UnsupportedModel
+from explainers.errors import UnreadableFile
+from explainers.loading import torch_files
+from explainers.loading.policy import refuse
 from explainers.loading.sources import File
 
-CODE = "is not opened: opening such a file runs whatever code is in it"
-SAVE_SAFELY = (
-    "Save the model in a format that holds no code: skops.io.dump(model, 'model.skops') for scikit-learn, "
-    "model.save_model('model.json') for XGBoost, booster.save_model('model.txt') for LightGBM, "
-    "torch.onnx.export(module, example, 'model.onnx') for torch."
-)
-TORCH_SAFELY = (
-    "Export the module with torch.onnx.export(module, example, 'model.onnx'), or save its weights with "
-    "safetensors.torch.save_file(module.state_dict(), 'model.safetensors') and declare the architecture."
-)
-TO_ONNX = "Convert the model to ONNX"
+__all__ = ["recognize", "refuse"]
 
-#: Format -> the sentence that follows the file's name.
-REFUSALS = {
-    "pickle": f"is a pickle, which {CODE}. {SAVE_SAFELY}",
-    "joblib": f"is a joblib file (a pickle), which {CODE}. {SAVE_SAFELY}",
-    "dill": f"is a dill file (a pickle), which {CODE}. {SAVE_SAFELY}",
-    "cloudpickle": f"is a cloudpickle file (a pickle), which {CODE}. {SAVE_SAFELY}",
-    "compressed": f"is a compressed file that holds a pickle (joblib), which {CODE}. {SAVE_SAFELY}",
-    "packed": "is compressed. Unpack it first; models are opened as they were saved.",
-    "pickled module": f"is a pickled torch module, which {CODE}. {TORCH_SAFELY}",
-    "TorchScript": f"is TorchScript, a program, which {CODE}. {TORCH_SAFELY}",
-    "torch.export": f"is a torch.export archive (.pt2), which {CODE}. {TORCH_SAFELY}",
-    "torch tar": f"is a torch file of before 2018. {TORCH_SAFELY}",
-    "Keras": f"is a Keras model, which may hold code and is not opened. {TO_ONNX}: model.export('model.onnx', format='onnx').",
-    "HDF5": f"is HDF5, the old Keras format, which may hold code and is not opened. {TO_ONNX}: model.export('model.onnx', format='onnx').",
-    "SavedModel": f"is a TensorFlow SavedModel, a program, and is not opened. {TO_ONNX}: python -m tf2onnx.convert --saved-model FOLDER --output model.onnx.",
-    "PMML": f"is PMML, which is not read here. {TO_ONNX} (skl2onnx, onnxmltools), or save the model in its library's own format.",
-    "R": f"is an R object (rds), which can only be opened in R. Save the booster itself: xgb.save(model, 'model.json') or lgb.save(model, 'model.txt'). {TO_ONNX} otherwise.",
-    "XGBoost binary": "is XGBoost's old binary format. Load it in XGBoost and save it again: booster.save_model('model.json').",
-    "LightGBM dump": "is a LightGBM dump, from which LightGBM itself cannot predict. Save the model: booster.save_model('model.txt').",
-    "JSON": "is JSON, but not an XGBoost model (it has no 'learner'). Save the model: booster.save_model('model.json').",
-    "architecture": "is a declared architecture without weights. Open the weights and give this file as architecture.",
-    "zip": f"is a zip archive, but not a model that is opened here (skops, torch weights). {SAVE_SAFELY}",
-    "data": "holds data, not a model. Open it as the data set.",
-    "folder": "is a folder. Open the model file itself.",
-    "unknown": "has no known model format. Opened are ONNX, skops, XGBoost JSON and UBJ, LightGBM text, CatBoost cbm, "
-    f"safetensors and torch weights with a declared architecture. {SAVE_SAFELY}",
-}  # fmt: skip
-
-TORCH_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 PEEK = 1 << 16
 
 
-def refuse(name: str, kind: str) -> UnsupportedModel:
-    """The error for a format that is not opened."""
-    return UnsupportedModel(f"{name!r} {REFUSALS[kind]}")
-
-
 def recognize(file: File) -> str:
-    """The format: ``xgboost json``, ``xgboost ubj``, ``lightgbm``, ``catboost``, ``skops``, ``onnx``,
-    ``safetensors`` or ``torch``.
+    """The format, by the name it has in `explainers.loading.policy.FORMATS`.
 
-    Raises `UnsupportedModel` for every other format, saying what to do instead, and `UnreadableFile` for a web page.
+    Raises `UnreadableFile` for a web page and for a damaged archive.
     """
     content = file.content
     kind = next((kind for kind, fits in SIGNATURES if fits(content)), "unknown")
-    if kind == "zip":
-        kind = _in_zip(file)
-    if kind == "packed" and _packed_pickle(content):
-        kind = "compressed"
-    if kind == "packed" and _unpacked(content)[:2] in (b"X\n", b"A\n", b"B\n", b"RD"):
-        kind = "R"
-    if kind == "pickle":
-        kind = _which_pickle(content)
     if kind == "html":
         raise UnreadableFile(
             f"{file.name!r} is a web page, not a model; the download probably failed. Download it again."
         )
-    if kind in REFUSALS:
-        raise refuse(file.name, kind)
+    if kind == "zip":
+        kind = _in_zip(file)
+    if kind == "packed":
+        kind = _in_packed(content)
+    if kind == "pickle":
+        kind = _which_pickle(content)
+    if kind == "HDF5" and b"model_config" in content:
+        return "keras"
+    if kind == "torch weights" and torch_files.foreign_type(file) is not None:
+        return "torch module"
     return kind
 
 
@@ -130,7 +88,7 @@ def is_text_pickle(content: bytes) -> bool:
 SIGNATURES: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
     ("catboost", lambda c: c.startswith(b"CBM1")),
     ("zip", lambda c: c.startswith((b"PK\3\4", b"PK\5\6"))),
-    ("torch", lambda c: c.startswith(TORCH_LEGACY)),
+    ("torch weights", lambda c: c.startswith(torch_files.LEGACY)),
     ("pickle", lambda c: c[:1] == b"\x80" and _is_pickle(c)),
     ("HDF5", lambda c: c.startswith(b"\x89HDF\r\n")),
     ("packed", lambda c: c.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"]\0\0", b"\x04\x22\x4d\x18", b"\x28\xb5\x2f\xfd", b"ZF")) or (c[:1] == b"\x78" and c[1:2] in (b"\x01", b"\x5e", b"\x9c", b"\xda"))),
@@ -152,13 +110,16 @@ SIGNATURES: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
 def _in_zip(file: File) -> str:
     try:
         with zipfile.ZipFile(io.BytesIO(file.content)) as archive:
-            names = archive.namelist()
+            parts = archive.infolist()
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, UnicodeError) as error:
         known = {b"schema.json": "skops", b"data.pkl": "torch", b".npy": "skops"}
         found = next((title for mark, title in known.items() if mark in file.content), "zip")
         raise UnreadableFile(
             f"{file.name!r} is a damaged {found} file: {error}. Save or upload it again."
         ) from error
+    names = [part.filename for part in parts]
+    if any(map(_leads_outside, parts)):
+        return "slip"
     last = {name.rsplit("/", 1)[-1] for name in names}
     below = {part for name in names for part in name.split("/")[:-1]}
     if "schema.json" in names:
@@ -168,11 +129,11 @@ def _in_zip(file: File) -> str:
         or "serialized_exported_program.json" in last
         or {"weights", "models"} <= below
     ):
-        return "torch.export"
+        return "pt2"
     if "data.pkl" in last:
-        return "TorchScript" if "constants.pkl" in last or "code" in below else "torch"
+        return "torchscript" if "constants.pkl" in last or "code" in below else "torch weights"
     if "config.json" in names and ("metadata.json" in names or "model.weights.h5" in names):
-        return "Keras"
+        return "keras"
     if "saved_model.pb" in last:
         return "SavedModel"
     return (
@@ -180,6 +141,13 @@ def _in_zip(file: File) -> str:
         if names and all(name.endswith((".npy", ".png", ".jpg", ".jpeg", "/")) for name in names)
         else "zip"
     )
+
+
+def _leads_outside(part: zipfile.ZipInfo) -> bool:
+    """Whether unpacking this part by its name, or following it as a link, would touch something else."""
+    steps = part.orig_filename.replace("\\", "/").split("/")
+    absolute = not steps[0] or steps[0].endswith(":")
+    return absolute or ".." in steps or stat.S_ISLNK(part.external_attr >> 16)
 
 
 def _unpacked(content: bytes) -> bytes:
@@ -196,21 +164,22 @@ def _unpacked(content: bytes) -> bytes:
     return b""
 
 
-def _packed_pickle(content: bytes) -> bool:
+def _in_packed(content: bytes) -> str:
     inside = _unpacked(content)
+    if inside[:2] in (b"X\n", b"A\n", b"B\n", b"RD"):
+        return "R"
     # zlib, lz4 and the rest are what joblib writes; a pickle inside is cut after 4,096 bytes, so only its start is read
-    return (
+    pickled = (
         inside[:1] == b"\x80" or (not inside and content[:4] == b"\x04\x22\x4d\x18") or content[:2] == b"ZF"
     )
+    return "joblib" if pickled else "packed"
 
 
 def _which_pickle(content: bytes) -> str:
     sample = content[:PEEK]
-    if content[2:].startswith(TORCH_LEGACY[2:]):
-        return "torch"
     for mark, kind in ((b"dill._dill", "dill"), (b"cloudpickle", "cloudpickle"), (b"joblib", "joblib")):
         if mark in sample:
             return kind
     if b"torch" in sample and b"Module" in content[: 1 << 20]:
-        return "pickled module"
+        return "torch module"
     return "pickle"

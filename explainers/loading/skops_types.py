@@ -1,9 +1,9 @@
 """Types that a skops file may hold beyond those that skops trusts itself. Reviewed here, never read from an upload.
 
 Each is a plain container of numbers and settings: making one runs no code of the file's choosing. Two kinds of
-content could still harm: node tables that native code follows without looking (`skops_files` checks those), and
-functions, of which only the named, harmless ones are here. Whoever adds a type: read its ``__setstate__``,
-``__reduce__`` and what its methods call first.
+content could still harm: tables that native code follows without looking (`skops_archive` and `skops_parts` check
+those), and functions, of which only the named, harmless ones are here. Whoever adds a type: read its
+``__setstate__``, ``__reduce__`` and what its methods call first.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ SCORES = ("f_classif", "f_regression", "chi2", "r_regression")
 TRUSTED = frozenset(
     {
         "collections.OrderedDict",
+        "functools.partial",  # only of check_array, see `skops_archive`
         "numpy.dtype",
         "scipy.interpolate._bsplines.BSpline",
         "sklearn.calibration._CalibratedClassifier",
@@ -47,6 +48,7 @@ TRUSTED = frozenset(
         "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
         "sklearn.preprocessing._label.LabelBinarizer",
         "sklearn.tree._tree.Tree",
+        "sklearn.utils.validation.check_array",
         "sklearn.utils._bunch.Bunch",
         *(f"sklearn._loss.link.{name}" for name in LINKS),
         *(f"sklearn._loss.loss.{name}" for name in LOSSES),

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import numpy as np
 
 from explainers.errors import UnreadableFile
+from explainers.loading.sources import File
+
+NOT_MARKS = bytes(set(range(256)) - set(b'[]{}"'))
+TEXTS = re.compile(rb'"[^"]*"?')
+PIECE = 1 << 20
+SINGLE = float(np.finfo(np.float32).max)
 
 
 def damaged(form: str, what: str) -> NoReturn:
@@ -38,16 +45,23 @@ def numbers(values: Any, form: str, what: str, size: int | None = None) -> np.nd
     return found
 
 
+def finite(values: np.ndarray, form: str, what: str, most: float = np.inf) -> None:
+    """No NaN, no infinity, nothing that becomes infinite in the library's own type."""
+    if values.size and not (np.isfinite(values) & (np.abs(values) <= most)).all():
+        damaged(form, f"{what} holds NaN, infinity or a number that is too large")
+
+
 def within(values: np.ndarray, low: int, high: int, form: str, what: str) -> None:
     """Every value in ``low..high-1``."""
     if values.size and (values.min() < low or values.max() >= high):
         damaged(form, f"{what} points outside ({values.min()}..{values.max()}, allowed {low}..{high - 1})")
 
 
-def tree(left: np.ndarray, right: np.ndarray, form: str, what: str) -> np.ndarray:
-    """The nodes reached from the root, ``(r,)``, of a binary tree in arrays; -1 marks a leaf.
+def tree(left: np.ndarray, right: np.ndarray, form: str, what: str, file: File) -> tuple[np.ndarray, int]:
+    """The nodes reached from the root of a binary tree in arrays, ``(r,)`` in order, and its depth; -1 marks a leaf.
 
-    Raises `UnreadableFile` for children out of range, half leaves and cycles.
+    Raises `UnreadableFile` for children out of range, half leaves, nodes with two parents, cycles and too many levels.
+    A tree like a chain takes no longer: each node finds its root by jumps of 1, 2, 4, … parents.
     """
     count = len(left)
     if count == 0:
@@ -56,17 +70,32 @@ def tree(left: np.ndarray, right: np.ndarray, form: str, what: str) -> np.ndarra
     within(right, -1, count, form, f"{what}, right child")
     if ((left == -1) != (right == -1)).any():
         damaged(form, f"{what} has a node with one child")
-    level = np.zeros(1, dtype=np.int64)
-    reached = [level]
-    total = 1
-    while level.size:
-        inner = level[left[level] >= 0]
-        level = np.concatenate([left[inner], right[inner]])
-        total += level.size
-        if total > count:
-            damaged(form, f"{what} runs in a circle")
-        reached.append(level)
-    return np.concatenate(reached)
+    inner = np.flatnonzero(left >= 0)
+    children = np.concatenate([left[inner], right[inner]])
+    parents = np.bincount(children, minlength=count)
+    if parents[0] or parents.max() > 1:
+        damaged(form, f"{what} runs in a circle, or two ways lead to one node")
+    above = np.arange(count)
+    above[children] = np.concatenate([inner, inner])
+    depth = (above != np.arange(count)).astype(np.int64)
+    for _ in range(count.bit_length()):
+        depth, above = depth + depth[above], above[above]
+    reached = np.flatnonzero(above == 0)
+    deepest = int(depth[reached].max())
+    file.limits.hold(file.name, "tree_depth", deepest)
+    return reached, deepest
+
+
+def json_depth(content: bytes) -> int:
+    """How deep lists and objects stand inside each other, without parsing anything."""
+    plain = content.replace(rb"\\", b"").replace(rb"\"", b"")
+    marks = TEXTS.sub(b"", plain.translate(None, NOT_MARKS))
+    depth = deepest = 0
+    for start in range(0, len(marks), PIECE):
+        steps = np.frombuffer(marks[start : start + PIECE], np.uint8)
+        depths = depth + np.cumsum(np.where((steps == ord("[")) | (steps == ord("{")), 1, -1))
+        deepest, depth = max(deepest, int(depths.max())), int(depths[-1])
+    return deepest
 
 
 def entry(holder: Any, name: str, form: str, kind: type | tuple[type, ...] = dict) -> Any:

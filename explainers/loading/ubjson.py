@@ -9,17 +9,21 @@ from typing import Any
 
 import numpy as np
 
+from explainers.loading.limits import Limits
+
 NUMBERS: dict[bytes, np.dtype[Any]] = {
     b"i": np.dtype(">i1"), b"U": np.dtype(">u1"), b"I": np.dtype(">i2"), b"l": np.dtype(">i4"), b"L": np.dtype(">i8"),
     b"d": np.dtype(">f4"), b"D": np.dtype(">f8"),
 }  # fmt: skip
 CONSTANTS = {b"Z": None, b"T": True, b"F": False}
-DEEPEST = 64
 
 
-def decode(content: bytes) -> Any:
-    """The value that the bytes hold; raises ``ValueError`` for anything malformed or cut short."""
-    reader = _Reader(content)
+def decode(content: bytes, name: str = "upload", limits: Limits = Limits()) -> Any:
+    """The value that the bytes hold; raises ``ValueError`` for anything malformed or cut short.
+
+    Raises `UnreadableFile` where it is nested too deeply, or holds more single values than a model has nodes.
+    """
+    reader = _Reader(content, name, limits)
     value = reader.value(reader.take(1), 0)
     if reader.at != len(content):
         raise ValueError(f"{len(content) - reader.at} bytes follow the end")
@@ -27,9 +31,11 @@ def decode(content: bytes) -> Any:
 
 
 class _Reader:
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, name: str, limits: Limits) -> None:
         self.content = content
         self.at = 0
+        self.name, self.limits = name, limits
+        self.values = 0
 
     def take(self, size: int) -> bytes:
         if size < 0 or self.at + size > len(self.content):
@@ -41,8 +47,10 @@ class _Reader:
         return self.content[self.at : self.at + 1]
 
     def value(self, kind: bytes, depth: int) -> Any:
-        if depth > DEEPEST:
-            raise ValueError("it is nested too deeply")
+        self.values += 1
+        if depth > self.limits.json_depth or self.values > self.limits.nodes:
+            self.limits.hold(self.name, "json_depth", depth)
+            self.limits.hold(self.name, "nodes", self.values)
         if kind in NUMBERS:
             return np.frombuffer(self.take(NUMBERS[kind].itemsize), NUMBERS[kind])[0].item()
         if kind in CONSTANTS:

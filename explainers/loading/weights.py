@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
-import pickle
-import zipfile
 from typing import Any
 
 import torch
@@ -14,8 +11,9 @@ from torch import Tensor, nn
 
 from explainers.digest import digest_of
 from explainers.errors import UnreadableFile, UnsupportedModel
+from explainers.loading import safetensors_files, torch_files
 from explainers.loading.architecture import Architecture, build, declared, prefixes
-from explainers.loading.recognition import refuse
+from explainers.loading.policy import refuse
 from explainers.loading.sources import File
 from explainers.model import Model
 from explainers.schema import _listed
@@ -25,7 +23,7 @@ EXAMPLE = '{"layers": [{"layer": "Linear", "in_features": 8, "out_features": 1, 
 
 def load(file: File, architecture: Any, classes: tuple[Any, ...] | None, kind: str) -> Model:
     """A module from declared layers and the weights of a file."""
-    tensors = _safetensors(file) if kind == "safetensors" else _state_dict(file)
+    tensors = safetensors_files.read_tensors(file) if kind == "safetensors" else _state_dict(file)
     if architecture is None:
         raise UnsupportedModel(
             f"{file.name!r} holds weights only ({_listed(tensors)}). Declare the layers they belong to: "
@@ -56,60 +54,23 @@ def load(file: File, architecture: Any, classes: tuple[Any, ...] | None, kind: s
     )
 
 
-def _safetensors(file: File) -> dict[str, Tensor]:
-    import safetensors
-    import safetensors.torch
-
-    try:
-        return safetensors.torch.load(file.content)
-    except (safetensors.SafetensorError, ValueError, KeyError, RuntimeError, TypeError) as error:
-        raise UnreadableFile(
-            f"{file.name!r} is a damaged safetensors file: {error}. Save it again."
-        ) from error
-
-
 def _state_dict(file: File) -> dict[str, Tensor]:
-    """The tensors of a torch file, read without running any code; other contents are refused."""
-    _check_unpacked(file)
+    """The tensors of a torch file; other contents are refused."""
     try:
-        found = torch.load(io.BytesIO(file.content), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise refuse(file.name, "pickled module") from error
-    except Exception as error:  # whatever damaged content provokes in torch's reader
-        text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise UnreadableFile(f"{file.name!r} is a damaged torch file: {text}. Save it again.") from error
+        found, tensor = torch_files.read(file)
+    except torch_files.Foreign as error:
+        raise refuse(file.name, "torch module") from error
     if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
         found = found["state_dict"]
     if (
         not isinstance(found, dict)
         or not found
-        or not all(isinstance(v, Tensor) and isinstance(k, str) for k, v in found.items())
+        or not all(isinstance(v, torch_files.View) and isinstance(k, str) for k, v in found.items())
     ):
         raise UnsupportedModel(
             f"{file.name!r} is a torch file without a state dict. Save torch.save(module.state_dict(), path)."
         )
-    for name, tensor in found.items():
-        held = tensor.untyped_storage().nbytes()
-        if (
-            tensor.layout != torch.strided
-            or tensor.numel() * tensor.element_size() > held
-            or held > file.limits.tensor_bytes
-        ):
-            raise UnreadableFile(
-                f"{file.name!r} is a damaged torch file: {name!r} claims more numbers than it holds."
-            )
-    return found
-
-
-def _check_unpacked(file: File) -> None:
-    if not file.content.startswith(b"PK"):
-        return
-    with zipfile.ZipFile(io.BytesIO(file.content)) as archive:
-        total = sum(part.file_size for part in archive.infolist())
-    if total > min(file.limits.unpacked_bytes, 4 * len(file.content) + (1 << 20)):
-        raise UnreadableFile(
-            f"{file.name!r} unpacks to {total:,} bytes; torch does not compress its files. Save it again."
-        )
+    return {name: tensor(view) for name, view in found.items()}
 
 
 def _fill(module: nn.Sequential, plan: Architecture, tensors: dict[str, Tensor]) -> None:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from explainers.onnx.errors import PREDICT_ONLY, UnsupportedOnnx
-from explainers.onnx.graph import Graph, Node, Shape, Value
-from explainers.onnx.operators import OPERATORS
+from explainers.onnx.graph import Data, Graph, Node, Shape, Value
+from explainers.onnx.operators import ENSEMBLES, operator_class
 from explainers.onnx.operators.shaping import batch_size
-from explainers.onnx.refusal import refuse_giant
+from explainers.onnx.sizes import refuse_giant
 
 LONGEST_NAME = 60
 
@@ -45,29 +45,34 @@ class GraphModule(nn.Module):
         self.output_names = tuple(value.name for value in graph.outputs)
         self.value_names: dict[str, tuple[str, ...]] = {}
         self.declared_batch = _declared_batch(graph.inputs)
-        varying = {value.name for value in graph.inputs}
+        self.limits = graph.limits
+        varying = {*(value.name for value in graph.inputs), *graph.captured}
         steps = []
         for index, node in enumerate(graph.nodes):
-            operator = OPERATORS[node.op_type](node, graph.constants, graph.opset)
+            operator = operator_class(node)(node, graph.constants, graph.opset, graph.limits)
             varying.update(filter(None, node.outputs))
             steps.append(self._register(operator, node, index, varying))
         self._plan = _with_last_uses(steps, keep=self.output_names)
         self._known = {name: graph.constants[name] for name in self.output_names if name in graph.constants}
         self.eval()
 
-    def evaluate(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def evaluate(self, values: Mapping[str, Data]) -> dict[str, Data]:
         """All outputs by name, from all inputs by name.
 
         Raises:
-            UnsafeOnnx: a node asks for a tensor over the size limit.
+            UnsafeOnnx: a node asks for a tensor over the size limit, a loop for too many turns.
         """
-        live = {**self._known, **values}
-        real = next((v.shape[0] for v in values.values() if v.dim()), 1)
+        real = next((v.shape[0] for v in values.values() if v.ndim), 1)
         with batch_size(self.declared_batch, real):
-            for step in self._plan:
-                live.update(self._run(step, live))
-                for name in step.finished:
-                    live.pop(name, None)
+            return self.walk(values)
+
+    def walk(self, values: Mapping[str, Data]) -> dict[str, Data]:
+        """The same, as part of a run that has begun; a graph inside a graph also takes what it reads from around it."""
+        live = {**self._known, **values}
+        for step in self._plan:
+            live.update(self._run(step, live))
+            for name in step.finished:
+                live.pop(name, None)
         return {name: live[name] for name in self.output_names}
 
     def _register(self, operator: nn.Module, node: Node, index: int, varying: set[str]) -> Step:
@@ -76,9 +81,9 @@ class GraphModule(nn.Module):
             name += "_"
         self.add_module(name, operator)
         self.value_names[name] = node.outputs
-        return Step(name, tuple(n for n in node.inputs if n in varying), node.outputs, ())
+        return Step(name, tuple(n for n in node.reads if n in varying), node.outputs, ())
 
-    def _run(self, step: Step, live: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _run(self, step: Step, live: Mapping[str, Data]) -> dict[str, Data]:
         operator = getattr(self, step.child)
         try:
             result = operator(*[live[name] for name in step.arguments])
@@ -87,55 +92,85 @@ class GraphModule(nn.Module):
             raise
         results = dict(zip(step.outputs, result if isinstance(result, tuple) else (result,), strict=False))
         for value in results.values():
-            refuse_giant(tuple(value.shape), operator.op_type)
+            refuse_giant(value.shape, operator.op_type, self.limits)
         return results
 
 
 class OnnxModule(GraphModule):
     """The graph as a function of one tensor, with gradients.
 
+    A graph with one input for each column of a table takes them side by side in one tensor.
+
+    Args:
+        output: which output; the first if none is named. What the others need is left out.
+
     Attributes:
-        input_name, input_shape, input_dtype: of the only input; sizes that the file leaves open are None.
-        output_names: of the graph; forward returns the first.
+        input_name: of the only input, or the columns' names joined. input_shape, input_dtype: sizes that the file
+            leaves open are None.
+        output_names: the one that forward returns.
 
     Raises:
-        UnsupportedOnnx: several inputs, a first output that is not a real number (a label), or a form of an operator
-            that is not evaluated.
+        UnsupportedOnnx: inputs that are no single tensor, an output that is not a real number (a label), operators
+            without gradient (trees), or a form of an operator that is not evaluated.
     """
 
-    def __init__(self, graph: Graph) -> None:
-        if len(graph.inputs) != 1 or graph.inputs[0].shape is None:
-            names = ", ".join(value.name for value in graph.inputs) or "none"
-            raise UnsupportedOnnx(
-                f"One input of known rank is needed; the model has: {names}. {PREDICT_ONLY}."
-            )
-        if not graph.outputs or not graph.outputs[0].dtype.is_floating_point:
+    def __init__(self, graph: Graph, output: str | None = None) -> None:
+        kept = graph.restricted_to(output or graph.outputs[0].name)
+        self._refuse_inputs(kept)
+        (value,) = kept.outputs
+        if value.dtype is None or not value.dtype.is_floating_point:
             raise UnsupportedOnnx(
                 f"The first output is not a real number, so it has no gradient: {PREDICT_ONLY}. "
                 "Export the probabilities or scores as the first output."
             )
-        super().__init__(graph)
+        steps = sorted({n.op_type for n in kept.nodes if n.op_type in ENSEMBLES})
+        if steps:
+            raise UnsupportedOnnx(
+                f"The answer of trees ({', '.join(steps)}) is a staircase, whose gradient is 0 wherever it has one: "
+                f"{PREDICT_ONLY}."
+            )
+        super().__init__(kept)
+
+    def _refuse_inputs(self, graph: Graph) -> None:
+        real = [v for v in graph.inputs if v.dtype is not None and v.shape is not None]
+        columns = all(v.shape is not None and len(v.shape) == 2 and v.shape[1] == 1 for v in real)
+        floats = all(v.dtype is not None and v.dtype.is_floating_point for v in real)
+        if len(real) == len(graph.inputs) and (len(real) == 1 or (real and columns and floats)):
+            return
+        names = ", ".join(value.name for value in graph.inputs) or "none"
+        raise UnsupportedOnnx(
+            f"One input of known rank is needed, or one of real numbers for each column; the model has: {names}. "
+            f"{PREDICT_ONLY}."
+        )
 
     @property
     def input_name(self) -> str:
-        return self.inputs[0].name
+        return ", ".join(value.name for value in self.inputs)
 
     @property
     def input_shape(self) -> Shape:
-        return self.inputs[0].shape or ()
+        shape = self.inputs[0].shape or ()
+        return shape if len(self.inputs) == 1 else (shape[0], len(self.inputs))
 
     @property
     def input_dtype(self) -> torch.dtype:
-        return self.inputs[0].dtype
+        return self.inputs[0].dtype or torch.float32
 
     def forward(self, x: Tensor) -> Tensor:
-        """The first output, float32, for x of shape `input_shape` with any batch size.
+        """The output, float32, for x of shape `input_shape` with any batch size.
 
         Raises:
             ValueError: x does not have that shape.
         """
         self._require_shape(x)
-        return self.evaluate({self.input_name: x.to(self.input_dtype)})[self.output_names[0]].float()
+        result = self.evaluate(self.named(x))[self.output_names[0]]
+        return torch.as_tensor(result).float()
+
+    def named(self, x: Tensor) -> dict[str, Data]:
+        """x as the inputs of the graph by name."""
+        if len(self.inputs) == 1:
+            return {self.input_name: x.to(self.input_dtype)}
+        return {v.name: x[:, i : i + 1].to(v.dtype) for i, v in enumerate(self.inputs)}
 
     def _require_shape(self, x: Tensor) -> None:
         fits = len(self.input_shape) == x.dim() and all(
@@ -148,7 +183,9 @@ class OnnxModule(GraphModule):
 
 
 def _declared_batch(inputs: tuple[Value, ...]) -> int | None:
-    return inputs[0].shape[0] if len(inputs) == 1 and inputs[0].shape else None
+    """Of one input, or of the columns together."""
+    batches = {value.shape[0] if value.shape else None for value in inputs}
+    return batches.pop() if len(batches) == 1 else None
 
 
 def _child_name(node: Node, index: int) -> str:

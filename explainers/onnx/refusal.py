@@ -7,65 +7,88 @@ a few bytes that ask for gigabytes, operators that a runtime extension would hav
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import onnx
 from google.protobuf.message import Message  # type: ignore[import-untyped]  # protobuf ships no types
+from google.protobuf.unknown_fields import UnknownFieldSet  # type: ignore[import-untyped]
 
+from explainers.loading.limits import Limits
 from explainers.onnx.errors import UnsafeOnnx
-
-MAX_MODEL_BYTES = 1 << 30
-MAX_INITIALIZER_BYTES = 1 << 30
-MAX_VALUE_ELEMENTS = 1 << 28
-MAX_NODES = 20_000
+from explainers.onnx.operators import ML_OPERATORS, OPERATORS
+from explainers.onnx.sizes import refuse_giant
 
 STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
-PREDICT_ONLY_DOMAINS = frozenset({"ai.onnx.ml"})
-ENDLESS_OPERATORS = frozenset({"Loop", "Scan"})
+ML_DOMAIN = "ai.onnx.ml"
+
+# Left to onnxruntime: reviewed, with results no larger than what their inputs or the inferred shapes say. The rest of the
+# standard (image decoders, random numbers, optimisers, regular expressions) has no place in a model that is explained.
+PREDICT_ONLY_OPERATORS = frozenset(
+    """
+    AffineGrid Attention BitCast BitShift CausalConvWithState Col2Im Compress ConcatFromSequence ConvInteger CumProd
+    DFT DeformConv DequantizeLinear Det DynamicQuantizeLinear GlobalLpPool GridSample Hardmax IsInf LinearAttention
+    LpNormalization LpPool MatMulInteger MaxRoiPool MaxUnpool MeanVarianceNormalization NegativeLogLikelihoodLoss
+    NonMaxSuppression Optional OptionalGetElement OptionalHasElement QLinearConv QLinearMatMul QuantizeLinear
+    ReverseSequence RoiAlign RotaryEmbedding STFT Scatter SequenceAt SequenceConstruct SequenceEmpty SequenceErase
+    SequenceInsert SequenceLength Shrink SoftmaxCrossEntropyLoss SplitToSequence StringNormalizer SwiGLU
+    TensorScatter Unique
+    """.split()  # noqa: SIM905  # words, not a column of quotation marks
+)
 
 
-def refuse_unsafe(model: onnx.ModelProto) -> None:
-    """Raise UnsafeOnnx if any part of the model, at any depth, is on the list of dangers."""
-    parts = list(_parts(model))
-    _refuse_parts([model, *parts])
-    _refuse_nodes([part for part in parts if isinstance(part, onnx.NodeProto)])
+def is_evaluated(node: onnx.NodeProto) -> bool:
+    """Whether our evaluator has the operator."""
+    return node.op_type in (ML_OPERATORS if node.domain == ML_DOMAIN else OPERATORS) and (
+        node.domain in STANDARD_DOMAINS or node.domain == ML_DOMAIN
+    )
+
+
+def refuse_unsafe(model: onnx.ModelProto, limits: Limits) -> dict[str, tuple[int | None, ...]]:
+    """Raise UnsafeOnnx if any part of the model, at any depth, is on the list of dangers.
+
+    Returns the shapes that follow from the inputs' shapes alone; a side that does not follow is None.
+    """
+    parts = list(_parts(model, limits.json_depth))
+    _refuse_parts([model, *parts], limits)
+    _refuse_nodes([part for part in parts if isinstance(part, onnx.NodeProto)], limits)
     if model.functions:
         raise UnsafeOnnx(
             "The model brings its own functions. Export it with functions inlined (onnx.inliner)."
         )
     _refuse_invalid(model)
-    _refuse_giant_values(model)
+    return _inferred_shapes(model, limits)
 
 
-def refuse_giant(shape: tuple[int, ...], source: str) -> None:
-    """Raise UnsafeOnnx if a tensor of this shape is over MAX_VALUE_ELEMENTS: asked before it is allocated."""
-    if math.prod(shape) > MAX_VALUE_ELEMENTS:
-        raise UnsafeOnnx(
-            f"{source} asks for a tensor of shape {shape}: {math.prod(shape):,} numbers, over the limit of "
-            f"{MAX_VALUE_ELEMENTS:,}. Export the model with realistic sizes."
-        )
-
-
-def _parts(message: Message) -> Iterator[Message]:
+def _parts(message: Message, levels: int) -> Iterator[Message]:
     """Every message below this one; tensors are not entered, their data has no parts."""
+    if levels < 0:
+        raise UnsafeOnnx(
+            "The model's graphs lie inside each other over the limit of levels (setting limits.json_depth)."
+        )
     for field, value in message.ListFields():
         if field.message_type is None:
             continue
         for part in (value,) if isinstance(value, Message) else value:
             yield part
             if not isinstance(part, onnx.TensorProto):
-                yield from _parts(part)
+                yield from _parts(part, levels - isinstance(part, onnx.GraphProto))
 
 
-def _refuse_parts(parts: list[Message]) -> None:
+def _refuse_parts(parts: list[Message], limits: Limits) -> None:
     for part in parts:
         if any(_is_broken_text(field, value) for field, value in part.ListFields()):
             raise UnsafeOnnx(
                 "A name in this file is not text, so the file is damaged. Export or upload it again."
             )
+        if len(UnknownFieldSet(part)):
+            raise UnsafeOnnx(
+                "The file has fields that are not in the ONNX format as known here, so it cannot be checked. "
+                "Export it again with an older version of ONNX."
+            )
         if isinstance(part, onnx.TensorProto):
-            _refuse_tensor(part)
+            _refuse_tensor(part, limits)
         if isinstance(part, onnx.SparseTensorProto):
             raise UnsafeOnnx(
                 "The model holds a sparse tensor, whose size its data does not bound. Export it dense."
@@ -79,35 +102,44 @@ def _is_broken_text(field: Any, value: Any) -> bool:
     return any(isinstance(item, bytes) for item in ([value] if isinstance(value, str | bytes) else value))
 
 
-def _refuse_tensor(tensor: onnx.TensorProto) -> None:
+def _refuse_tensor(tensor: onnx.TensorProto, limits: Limits) -> None:
     if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
         raise UnsafeOnnx(
             f"The tensor '{tensor.name}' is kept in another file. Save the model as one file: "
             "onnx.save(model, path, save_as_external_data=False)."
         )
-    if min(tensor.dims, default=0) < 0 or 8 * math.prod(tensor.dims) > MAX_INITIALIZER_BYTES:
+    if min(tensor.dims, default=0) < 0 or math.prod(tensor.dims) > limits.tensor_bytes:
         raise UnsafeOnnx(
             f"The tensor '{tensor.name}' states the shape {tuple(tensor.dims)}; the limit is "
-            f"{MAX_INITIALIZER_BYTES:,} bytes. Upload a smaller model."
+            f"{limits.tensor_bytes:,} bytes (setting limits.tensor_bytes). Upload a smaller model."
         )
 
 
-def _refuse_nodes(nodes: list[onnx.NodeProto]) -> None:
-    if len(nodes) > MAX_NODES:
-        raise UnsafeOnnx(f"The model has {len(nodes):,} operators; the limit is {MAX_NODES:,}.")
-    foreign = {n.domain for n in nodes} - STANDARD_DOMAINS - PREDICT_ONLY_DOMAINS
-    if foreign:
-        operators = sorted({f"{n.domain}::{n.op_type}" for n in nodes if n.domain in foreign})
+def _refuse_nodes(nodes: list[onnx.NodeProto], limits: Limits) -> None:
+    if len(nodes) > limits.operators:
         raise UnsafeOnnx(
-            f"The model uses operators outside the ONNX standard: {', '.join(operators)}. "
+            f"The model has {len(nodes):,} operators; the limit is {limits.operators:,} (setting limits.operators)."
+        )
+    foreign = sorted(
+        {f"{n.domain}::{n.op_type}" for n in nodes if n.domain not in STANDARD_DOMAINS | {ML_DOMAIN}}
+    )
+    if foreign:
+        raise UnsafeOnnx(
+            f"The model uses operators outside the ONNX standard: {', '.join(foreign)}. "
             "Export it with standard operators only, local functions inlined."
         )
-    endless = sorted({n.op_type for n in nodes} & ENDLESS_OPERATORS)
-    if endless:
+    others = sorted({n.op_type for n in nodes if not _is_listed(n)})
+    if others:
         raise UnsafeOnnx(
-            f"The model contains {', '.join(endless)}, which may never end, so it is not opened. "
-            "Export it without loops (fixed sequence length, or LSTM and GRU operators)."
+            f"The model uses the operator(s) {', '.join(others)}, which are not on the list of those opened here. "
+            "Export the model without them."
         )
+
+
+def _is_listed(node: onnx.NodeProto) -> bool:
+    """An operator that onnx itself does not know is left to its checker, which says so."""
+    listed = node.domain in STANDARD_DOMAINS and node.op_type in PREDICT_ONLY_OPERATORS
+    return listed or is_evaluated(node) or not onnx.defs.has(node.op_type, node.domain)
 
 
 def _refuse_invalid(model: onnx.ModelProto) -> None:
@@ -117,16 +149,35 @@ def _refuse_invalid(model: onnx.ModelProto) -> None:
         raise UnsafeOnnx(f"This is not a valid ONNX model: {str(error).splitlines()[0]}") from error
 
 
-def _refuse_giant_values(model: onnx.ModelProto) -> None:
-    """Sizes that are written in the file or follow from its shapes, in branches too."""
+def _inferred_shapes(model: onnx.ModelProto, limits: Limits) -> dict[str, tuple[int | None, ...]]:
+    """Shapes by name, in branches too; a name that two branches use has none."""
     try:
-        inferred = onnx.shape_inference.infer_shapes(model)
+        inferred = onnx.shape_inference.infer_shapes(_without_claims(model, limits))
     except (onnx.shape_inference.InferenceError, ValueError) as error:
         raise UnsafeOnnx(
             f"The shapes in this model contradict each other: {str(error).splitlines()[0]}"
         ) from error
-    for value in _parts(inferred):
-        if not isinstance(value, onnx.ValueInfoProto):
-            continue
-        sizes = tuple(max(d.dim_value, 1) for d in value.type.tensor_type.shape.dim)
-        refuse_giant(sizes, f"The value '{value.name}'")
+    shapes: dict[str, tuple[int | None, ...]] = {}
+    made: Counter[str] = Counter()
+    for part in _parts(inferred, limits.json_depth):
+        if isinstance(part, onnx.NodeProto):
+            made.update(part.output)
+        if isinstance(part, onnx.ValueInfoProto) and part.type.tensor_type.HasField("shape"):
+            dims = part.type.tensor_type.shape.dim
+            shapes[part.name] = tuple(d.dim_value if d.HasField("dim_value") else None for d in dims)
+            refuse_giant([max(d.dim_value, 1) for d in dims], f"The value '{part.name}'", limits)
+    return {name: shape for name, shape in shapes.items() if made[name] <= 1}
+
+
+def _without_claims(model: onnx.ModelProto, limits: Limits) -> onnx.ModelProto:
+    """What the file says of the shapes of its intermediate values and outputs is not believed; onnx works them out."""
+    plain = onnx.ModelProto()
+    plain.CopyFrom(model)
+    inner = [p for p in _parts(plain.graph, limits.json_depth) if isinstance(p, onnx.GraphProto)]
+    for graph in [plain.graph, *inner]:
+        del graph.value_info[:]
+        claimed = graph.output if graph is plain.graph else [*graph.output, *graph.input]
+        for value in claimed:
+            if value.type.HasField("tensor_type"):
+                value.type.tensor_type.ClearField("shape")
+    return plain

@@ -13,6 +13,7 @@ from dashboard.panels.panel import Page
 from dashboard.session import first_selection
 from dashboard.view import View
 from dashboard.workspace import OpenWorkspace, find_workspaces
+from tests.dashboard.in_process import compute
 
 
 @pytest.fixture(scope="session")
@@ -26,8 +27,8 @@ def opened(shelf: Library) -> Callable[..., View]:
     """``opened("credit", row=3)``: a look at a prepared workspace, starting from the selection of a visitor."""
 
     def look(name: str, **fields: Any) -> View:
-        workspace = shelf.open(name)
-        return View(workspace, first_selection(workspace).change(**fields), shelf.compute)
+        workspace, compute = shelf.open(name)
+        return View(workspace, first_selection(workspace).change(**fields), compute)
 
     return look
 
@@ -38,7 +39,7 @@ def look() -> Callable[..., View]:
     stores: dict[str, Compute] = {}
 
     def look(workspace: OpenWorkspace, **fields: Any) -> View:
-        store = stores.setdefault(workspace.key, Compute())
+        store = stores.setdefault(workspace.key, compute())
         return View(workspace, first_selection(workspace).change(**fields), store)
 
     return look

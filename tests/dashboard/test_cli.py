@@ -56,9 +56,7 @@ def test_check_says_what_applies_and_why_the_rest_does_not() -> None:
     assert code == 0
     assert "trees.skops: scikit-learn HistGradientBoostingClassifier, classification" in said
     assert "cases.parquet: 6,000 cases of modality table" in said
-    lines = [
-        line.strip() for line in said.splitlines() if line.startswith("  yes") or line.startswith("  no")
-    ]
+    lines = [line.strip() for line in said.splitlines() if line.startswith(("  yes ", "  no "))]
     assert len(lines) == len(ex.EXPLAINERS)
     by_title = {
         kind.title: next(line for line in lines if f" {kind.title} " in f"{line} ") for kind in ex.EXPLAINERS
@@ -128,13 +126,6 @@ def test_where_all_are_busy_it_says_which(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(socket.socket, "bind", refuse)
     with pytest.raises(typer.BadParameter, match=r"Ports 8501 to 8520 are all in use"):
         cli._free_port(configuration.ADDRESS, 8501)
-
-
-def test_private_by_default() -> None:
-    found = configuration.options()
-    assert found["server.address"] == "127.0.0.1"
-    assert found["browser.gatherUsageStats"] is False
-    assert found["client.showErrorDetails"] == "none"
 
 
 def descendants(pid: int) -> set[int]:

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import explainers as ex
-from dashboard.compute import Compute, Failure, Store
+from dashboard.compute import Failure, Passing, Store
 from tests.dashboard.hand_made import eight, probability
+from tests.dashboard.in_process import compute as compute_here
 
 HUNDRED = np.zeros(100, dtype=np.uint8)
 
@@ -80,7 +81,7 @@ def test_many_threads_leave_the_count_true() -> None:
 
 
 def test_equal_requests_of_many_visitors_are_computed_once() -> None:
-    compute, calls, start = Compute(), [], threading.Barrier(6)
+    compute, calls, start = compute_here(), [], threading.Barrier(6)
 
     def make() -> str:
         calls.append(threading.get_ident())
@@ -108,7 +109,7 @@ def counting() -> tuple[ex.Model, list[int]]:
 
 
 def test_an_equal_explainer_asks_the_model_no_more() -> None:
-    (model, asked), data, compute = counting(), eight().data, Compute()
+    (model, asked), data, compute = counting(), eight().data, compute_here()
     first = compute.ask(model, data, ex.KernelShap(budget=64), [2], "yes")
     before = sum(asked)
     assert before > 0
@@ -122,7 +123,7 @@ def test_an_equal_explainer_asks_the_model_no_more() -> None:
 
 
 def test_a_job_computes_what_ask_finds() -> None:
-    (model, _), data, compute = counting(), eight().data, Compute()
+    (model, _), data, compute = counting(), eight().data, compute_here()
     job = compute.job("Reasons", model, data, ex.KernelShap(budget=64), [1], "yes")
     assert compute.known(model, data, ex.KernelShap(budget=64), [1], "yes") is None
     ticks: list[tuple[int, int]] = []
@@ -133,12 +134,12 @@ def test_a_job_computes_what_ask_finds() -> None:
 
 
 def test_predictions_are_kept_by_model_and_data() -> None:
-    (model, asked), data, compute = counting(), eight().data, Compute()
+    (model, asked), data, compute = counting(), eight().data, compute_here()
     np.testing.assert_array_equal(compute.predictions(model, data)[:, 1], np.arange(1, 9) / 10)
     compute.predictions(model, data)
     assert asked == [8]
-    compute.predict(model, data.take([0]))
-    compute.predict(model, data.take([0]))
+    compute.predict(model, data, data.take([0]))
+    compute.predict(model, data, data.take([0]))
     assert asked == [8, 1, 1]
 
 
@@ -153,7 +154,7 @@ def failing(error: BaseException) -> tuple[Callable[[], None], list[int]]:
 
 
 def test_a_refusal_is_kept_and_said_again() -> None:
-    compute = Compute()
+    compute = compute_here()
     make, calls = failing(ex.NotApplicable("This needs gradients."))
     for _ in range(2):
         with pytest.raises(ex.ExplainerError, match=r"This needs gradients\."):
@@ -163,7 +164,7 @@ def test_a_refusal_is_kept_and_said_again() -> None:
 
 
 def test_an_unexpected_error_is_said_without_the_values_in_it(caplog: pytest.LogCaptureFixture) -> None:
-    compute = Compute()
+    compute = compute_here()
     make, calls = failing(RuntimeError("patient 4711 has 38.5"))
     with caplog.at_level(logging.ERROR, logger="whyboard"):
         for _ in range(2):
@@ -177,7 +178,7 @@ def test_an_unexpected_error_is_said_without_the_values_in_it(caplog: pytest.Log
 
 
 def test_what_is_cancelled_is_not_kept_and_the_turn_is_free() -> None:
-    compute = Compute()
+    compute = compute_here()
     make, calls = failing(ex.Cancelled())
     for _ in range(2):
         with pytest.raises(ex.Cancelled):
@@ -193,7 +194,7 @@ class StopRun(BaseException):
 
 
 def test_a_stopped_run_passes_through_a_computation() -> None:
-    (model, _), data, compute = counting(), eight().data, Compute()
+    (model, _), data, compute = counting(), eight().data, compute_here()
 
     def stop(done: int, total: int, partial: object = None) -> None:
         raise StopRun
@@ -207,16 +208,33 @@ def test_a_stopped_run_passes_through_a_computation() -> None:
         )
 
 
-def test_one_at_a_time_and_waiting_ends() -> None:
-    compute, running, most = Compute(), [], []
+def test_whoever_waits_for_another_computation_may_stop() -> None:
+    compute, begun, end = compute_here(), threading.Event(), threading.Event()
 
     def make() -> int:
-        running.append(1)
-        most.append(len(running))
-        threading.Event().wait(0.02)
-        running.pop()
+        begun.set()
+        assert end.wait(20)
         return 1
 
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda key: compute.kept(key, make), range(4)))
-    assert most == [1, 1, 1, 1]
+    def stop(done: int, total: int, partial: object = None) -> None:
+        raise StopRun
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(compute.kept, "key", make)
+        assert begun.wait(20)
+        assert compute.kept("other", lambda: 2) == 2  # another key does not wait
+        with pytest.raises(StopRun):
+            compute.kept("key", lambda: 3, stop)
+        end.set()
+        assert first.result(20) == 1
+
+
+def test_a_failure_that_passes_is_not_kept() -> None:
+    compute = compute_here()
+
+    def busy() -> int:
+        raise Passing("no worker is free")
+
+    with pytest.raises(ex.ExplainerError, match="no worker is free"):
+        compute.kept("key", busy)
+    assert compute.kept("key", lambda: 2) == 2

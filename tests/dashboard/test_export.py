@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from dashboard.export import csv_text
+from dashboard.export import cell, csv_text, file_name
 
 
 @pytest.mark.parametrize(
@@ -19,10 +20,35 @@ from dashboard.export import csv_text
 def test_formulas_become_text_in_cells_and_headers(text: str) -> None:
     written = csv_text(pd.DataFrame({text: [text, "plain"], "n": [1, 2]}))
     rows = list(csv.reader(io.StringIO(written, newline="")))
-    shown = text.replace("\r", "\n")
+    shown = {"\t=1": "\t'=1", "\r=1": "\n=1"}.get(text, text)  # a tab may part cells too
     assert rows[0] == [f"'{shown}", "n"]
     assert rows[1] == [f"'{shown}", "1"]
     assert rows[2] == ["plain", "2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a;=1", "a;'=1"),
+        ("a; @x\t-2", "a;' @x\t'-2"),
+        (" =1", "' =1"),
+        ("＝1", "'＝1"),
+        ("\x00=1\u202e", "␀=1⟨U+202E⟩"),
+        ("a-b = c", "a-b = c"),
+        ("x" * 10_000, "x" * 10_000),
+        ("", ""),
+        (-3, -3),
+        (None, None),
+    ],
+)
+def test_a_cell(text: object, shown: object) -> None:
+    assert cell(text) == shown
+
+
+def test_a_downloads_name_is_words_of_the_title_and_a_secret() -> None:
+    assert re.fullmatch(r"whyboard-etc-passwd-[0-9a-f]{12}\.csv", file_name("../../etc/passwd", "csv"))
+    assert re.fullmatch(r"whyboard-[0-9a-f]{12}\.html", file_name("\x00/..", "html"))
+    assert len({file_name("a", "csv") for _ in range(20)}) == 20
 
 
 def test_categories_and_mixed_columns_are_inert_too() -> None:

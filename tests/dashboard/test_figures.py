@@ -24,7 +24,7 @@ from dashboard.figures.palette import ACCENT, FADED, LOWERS, NEUTRAL, RAISES, by
 from dashboard.figures.performance import calibration, confusion, residuals, roc, score_histogram
 from dashboard.figures.reasons import fit_of, reasons
 from dashboard.figures.statistics import confusion_counts, nearby, rates_at, reliability, roc_points, wilson
-from dashboard.figures.text import label_text, plain_text, safe_text, value_text
+from dashboard.figures.text import distinct, label_text, plain_text, safe_text, value_text
 from dashboard.figures.waterfall import waterfall
 from dashboard.linked.payload import validate
 from explainers import Attribution, Counterfactuals, Effect, Feature, Importance, Reference, Schema
@@ -100,10 +100,15 @@ def every_figure(schema: Schema) -> dict[str, object]:
         ("a & b", "a &amp; b"),
         ("$x$", "&#36;x&#36;"),
         ("age\n\t(years)\r", "age (years)"),
-        ("\u202eevil\u202c", "evil"),
+        ("{x}", "&#123;x}"),
+        ("\u202eevil\u202c", "⟨U+202E⟩evil⟨U+202C⟩"),
+        ("a\u200bb\u200d", "a⟨U+200B⟩b⟨U+200D⟩"),
+        ("نام\u200cه", "\u2068نام\u200cه\u2069"),
+        ("\U0001f468\u200d\U0001f469", "\U0001f468\u200d\U0001f469"),
+        ("\u2068x", "⟨U+2068⟩x"),
         ("a\u2028b", "a b"),
         ("", "(no name)"),
-        ("\x00\x07", "(no name)"),
+        ("\x00\x07\x7f\x9b", "␀␇␡⟨U+009B⟩"),
         ("\ud800", "\ufffd"),
         ("عمر", "\u2068عمر\u2069"),
         (17, "17"),
@@ -116,6 +121,26 @@ def test_names_become_inert_text(name: object, shown: str) -> None:
 def test_long_names_are_cut_with_an_ellipsis() -> None:
     assert plain_text("y" * 10_000, 20) == "y" * 19 + "…"
     assert plain_text("y" * 20, 20) == "y" * 20
+
+
+@pytest.mark.parametrize(
+    "name", ["عمر", "ع" * 50, "a\x00\u202e", "x" * 50, "عمر = 63", "\u2068x", "(no name)"]
+)
+def test_a_text_made_plain_twice_is_the_same_text(name: str) -> None:
+    once = plain_text(name, 20)
+    assert plain_text(once, 20) == once
+    assert len(once.strip("\u2068\u2069")) <= 20
+    assert once.count("\u2068") == once.count("\u2069")
+
+
+def test_texts_to_choose_from_are_told_apart() -> None:
+    assert distinct(["a", "b", "a", "a (2)", "a"]) == ["a", "b", "a (2)", "a (2) (2)", "a (3)"]
+
+
+def test_a_unit_is_one_short_line_wherever_a_figure_stands() -> None:
+    scale = Scale("target", "m\u202e\n" + "g" * 10_000)
+    assert scale.level(2.0) == "2 m⟨U+202E⟩ " + "g" * 21 + "…"
+    assert scale.axis == scale.unit
 
 
 def test_cutting_never_leaves_half_an_entity() -> None:

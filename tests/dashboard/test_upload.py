@@ -16,12 +16,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 import explainers as ex
-from dashboard.compute import Compute
 from dashboard.panels import CASE_TABLE
 from dashboard.selection import Selection
 from dashboard.upload import Check, assemble, preview
 from dashboard.view import View
 from tests.cases import patients
+from tests.dashboard.in_process import compute
 
 FEATURES = ["age", "dose"]
 
@@ -103,7 +103,7 @@ def test_a_model_and_its_table_become_a_workspace_that_opens(make: Any) -> None:
     assert workspace.data.schema.names == ("age", "dose")
     assert len(workspace.rows) == 15
     np.testing.assert_array_equal(workspace.data.y, frame["outcome"])
-    view = View(workspace, Selection(row=int(workspace.rows[0])), Compute())
+    view = View(workspace, Selection(row=int(workspace.rows[0])), compute())
     assert 0 < view.score < 1
     for panel in CASE_TABLE.panels:
         assert panel.blocks(view), panel.name
@@ -190,7 +190,7 @@ def test_one_class_alone_in_the_data_is_fine() -> None:
     workspace, checks = assemble(model, data, preview(model, data), ("well", "ill"), "cases.csv")
     assert failed(checks) == []
     assert workspace is not None
-    view = View(workspace, Selection(row=int(workspace.rows[0])), Compute())
+    view = View(workspace, Selection(row=int(workspace.rows[0])), compute())
     assert (view.truth == 1).all()
     assert view.class_name == "ill"
     for panel in CASE_TABLE.panels:
@@ -294,7 +294,7 @@ def test_names_of_the_classes_are_those_given() -> None:
     workspace, _ = assemble(model, data, preview(model, data), ("well", "ill"), "cases.csv")
     assert workspace is not None
     assert workspace.models[0].model.classes == ("well", "ill")
-    view = View(workspace, Selection(), Compute())
+    view = View(workspace, Selection(), compute())
     np.testing.assert_array_equal(view.truth, frame["outcome"])
 
 

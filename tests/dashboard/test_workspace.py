@@ -11,6 +11,7 @@ import pytest
 import explainers as ex
 from dashboard.library import Library, assets
 from dashboard.workspace import find_workspaces, open_workspace, read_configuration
+from tests.dashboard.in_process import InProcess
 
 PREPARED = ("pneumonia", "credit", "scans", "breast-cancer", "diabetes", "digits")
 
@@ -61,7 +62,7 @@ def test_a_mistake_in_the_configuration_is_named_with_its_place(
 
 def test_a_folder_without_configuration_says_so(tmp_path: Path) -> None:
     with pytest.raises(ex.UnreadableFile, match=r"no workspace\.toml in '.*test_a_folder"):
-        open_workspace(tmp_path)
+        open_workspace(tmp_path, InProcess())
 
 
 def test_an_unknown_kind_of_feature_is_named(tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ def test_files_outside_the_folder_are_refused_even_where_they_exist(tmp_path: Pa
     place = folder(tmp_path, GOOD.replace("cases.parquet", str(secret) if where == "ABSOLUTE" else where))
     (place / "inner").mkdir()
     with pytest.raises(ex.UnreadableFile, match="lies outside the workspace 'one'"):
-        open_workspace(place)
+        open_workspace(place, InProcess())
 
 
 def test_a_link_that_leads_outside_is_refused(tmp_path: Path) -> None:
@@ -86,19 +87,19 @@ def test_a_link_that_leads_outside_is_refused(tmp_path: Path) -> None:
     place = folder(tmp_path, GOOD.replace("cases.parquet", "link.csv"))
     (place / "link.csv").symlink_to(secret)
     with pytest.raises(ex.UnreadableFile, match="lies outside"):
-        open_workspace(place)
+        open_workspace(place, InProcess())
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ex.UnreadableFile, match=r"'one' names 'cases\.parquet', which is not there"):
-        open_workspace(folder(tmp_path, GOOD))
+        open_workspace(folder(tmp_path, GOOD), InProcess())
 
 
 def test_a_missing_model_is_named_after_the_data_were_read(tmp_path: Path) -> None:
     place = folder(tmp_path, GOOD)
     shutil.copy(assets() / "pneumonia" / "cases.parquet", place)
     with pytest.raises(ex.UnreadableFile, match=r"names 'trees\.skops', which is not there"):
-        open_workspace(place)
+        open_workspace(place, InProcess())
 
 
 def test_a_feature_or_relation_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -109,7 +110,7 @@ def test_a_feature_or_relation_that_is_not_there_is_named(tmp_path: Path) -> Non
         place = folder(tmp_path, GOOD + more, name)
         shutil.copy(assets() / "pneumonia" / "cases.parquet", place)
         with pytest.raises(ex.ExplainerError, match="nope"):
-            open_workspace(place)
+            open_workspace(place, InProcess())
 
 
 def test_a_model_that_does_not_fit_the_data_is_refused_with_the_columns(tmp_path: Path) -> None:
@@ -117,7 +118,7 @@ def test_a_model_that_does_not_fit_the_data_is_refused_with_the_columns(tmp_path
     shutil.copy(assets() / "diabetes" / "cases.parquet", place)
     shutil.copy(assets() / "pneumonia" / "trees.skops", place)
     with pytest.raises(ex.SchemaMismatch, match="asthma"):
-        open_workspace(place)
+        open_workspace(place, InProcess())
 
 
 def test_workspaces_are_found_in_the_order_they_ask_for() -> None:
@@ -135,14 +136,14 @@ def test_folders_given_twice_are_found_once_and_others_are_passed_over(tmp_path:
 
 @pytest.mark.parametrize("name", PREPARED)
 def test_a_prepared_workspace_opens_and_has_a_story(shelf: Library, name: str) -> None:
-    workspace = shelf.open(name)
+    workspace, compute = shelf.open(name)
     assert workspace.about.title
     assert len(workspace.about.story) > 80
     assert workspace.first_case in workspace.rows
     assert (workspace.data.role[workspace.rows] == "test").all()
     assert not workspace.unknown_roles
     for entry in workspace.models:
-        answer = entry.model.predict(workspace.data.take([0, 1, 2]).X)
+        answer = compute.predict(entry.model, workspace.data, workspace.data.take([0, 1, 2]))
         assert answer.shape == (3, max(len(entry.model.classes), 1))
         assert np.isfinite(answer).all()
 
@@ -161,7 +162,7 @@ def test_names_that_are_paths_are_no_workspaces(shelf: Library) -> None:
 
 
 def test_ignored_columns_are_no_features_and_notes_reach_the_schema(shelf: Library) -> None:
-    data = shelf.open("pneumonia").data
+    data = shelf.open("pneumonia")[0].data
     assert "intensive_care" not in data.schema.names
     assert data.extra is not None
     assert list(data.extra.columns) == ["intensive_care"]

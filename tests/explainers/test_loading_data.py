@@ -447,3 +447,22 @@ def test_a_file_is_first_a_frame_and_then_aligned() -> None:
     frame = load_frame(b"dose,id,age,y\n1.5,7,40,ill\n2,8,50,well\n")
     assert list(frame.columns) == ["dose", "id", "age", "y"]
     assert align(frame, classifier(), guess_target(frame, classifier())).y.tolist() == ["ill", "well"]
+
+
+def test_notes_are_carried_and_are_no_part_of_the_digest() -> None:
+    content = b"age;dose;weight;state\n" + b"".join(b"%d;%d;70;ill\n" % (i, i * i % 7) for i in range(12))
+    frame = load_frame(content)
+    assert frame.attrs["notes"] == ("Cells are separated by semicolons.",)
+    data = align(frame, classifier(("weight", "dose")), "state")
+    assert data.notes == ("Cells are separated by semicolons.", "Constant columns: 'weight'.")
+    assert data.digest == data.with_notes().digest == data.with_notes("a", "b", "a").digest
+    assert data.with_notes("a", "b", "a").notes == ("a", "b")
+    assert data.take([0]).notes == ()
+    assert load_dataset(content).notes[0] == "Cells are separated by semicolons."
+
+
+def test_arrays_of_an_npz_that_are_not_used_are_named() -> None:
+    images = np.stack([GREY, GREY])
+    assert load_dataset(npz(images=images, y=[0, 1], ages=[3, 4])).notes == (
+        "Arrays that were not used: 'ages'.",
+    )

@@ -21,12 +21,12 @@ from onnx import TensorProto, helper
 from onnx.backend.test.case import node as official
 from onnx_models import branch, build, endless_loop, export, external, file_of
 
+import explainers as ex
 from explainers.errors import UnsupportedModel
 from explainers.onnx import OnnxModule, UnsafeOnnx, UnsupportedOnnx, check_against_runtime, read_graph
-from explainers.onnx import refusal as limits
-from explainers.onnx.graph import TYPES
+from explainers.onnx.graph import as_data
 from explainers.onnx.module import GraphModule
-from explainers.onnx.operators import OPERATORS
+from explainers.onnx.refusal import is_evaluated
 
 SLOW = pytest.mark.slow  # an export by the default exporter takes seconds
 EXPORTS = [
@@ -139,6 +139,23 @@ def test_every_value_can_be_reached_by_its_onnx_name() -> None:
     assert values[-1] == module.output_names[0]
 
 
+def test_every_layer_can_be_named_to_a_method() -> None:
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 3, 3), torch.nn.ReLU(), torch.nn.Conv2d(3, 2, 3), torch.nn.Flatten(), torch.nn.Linear(32, 2)
+    ).eval()  # fmt: skip
+    module = opened(export(net, (1, 8, 8), default=False))
+    ours, theirs = (ex.Model.wrap(m, classes=["a", "b"]) for m in (module, net))
+    data = ex.Dataset.from_images(np.random.default_rng(0).random((2, 8, 8)).astype(np.float32))
+    spatial = [name for name, values in module.value_names.items() if not values[0].startswith(("/3", "y"))]
+    assert len(spatial) == 3
+    for name, layer in zip(spatial, ("0", "1", "2"), strict=True):
+        found, wanted = (
+            ex.explain(m, data, ex.GradCam(layer=at)) for m, at in ((ours, name), (theirs, layer))
+        )
+        np.testing.assert_allclose(found.values, wanted.values, atol=1e-5)
+        assert found.diagnostics["layer"] == name
+
+
 def test_weights_are_frozen_parameters_and_scalars_are_not_weights() -> None:
     module, (original, _) = opened(exported("mlp", False)), build("mlp")
     first = next(iter(module.children()))
@@ -240,7 +257,7 @@ UNSAFE = {
         "in another file",
     ),
     "external in a branch": (branch(external("v")), "in another file"),
-    "Loop": (endless_loop(), "Loop, which may never end"),
+    "Loop": (endless_loop(), "Loop (unnamed), which may never end"),
     "unknown domain": (file_of(node("Run", ["x"], ["y"], domain="evil")), "standard: evil::Run"),
     "unknown domain of a known operator": (file_of(node("Relu", ["x"], ["y"], domain="evil")), "evil::Relu"),
     "no such operator": (file_of(node("Relo", ["x"], ["y"])), "not a valid ONNX model"),
@@ -304,18 +321,13 @@ UNSAFE = {
     ),
 }
 NO_GRADIENTS = {
-    "If": (branch(), "operator(s) If"),
     "several": (
         file_of(node("Tanh", ["x"], ["a"]), node("Shrink", ["a"], ["b"]), node("Det", ["b"], ["y"])),
         "operator(s) Det, Shrink",
     ),
-    "machine learning domain": (
-        file_of(node("Normalizer", ["x"], ["y"], domain="ai.onnx.ml")),
-        "operator(s) Normalizer",
-    ),
     "strings": (
         file_of(node("Cast", ["x"], ["y"], to=TensorProto.STRING), output=TensorProto.STRING),
-        "STRING",
+        "first output is not a real",
     ),
     "labels first": (
         file_of(node("ArgMax", ["x"], ["y"]), output=TensorProto.INT64),
@@ -371,82 +383,54 @@ def test_a_size_that_only_the_run_reveals_is_refused_before_it_is_allocated() ->
         module(torch.tensor([1e6, 1e6]))
 
 
-def test_limits_on_file_and_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    content = file_of(*[node("Exp", [a], [b]) for a, b in ("xa", "ab", "by")])
-    monkeypatch.setattr(limits, "MAX_NODES", 3)
-    assert len(read_graph(content).nodes) == 3
-    monkeypatch.setattr(limits, "MAX_NODES", 2)
-    with pytest.raises(UnsafeOnnx, match="3 operators; the limit is 2"):
-        read_graph(content)
-
-
 # Official conformance cases
 
 SLOW_TO_MAKE = {"attention", "averagepool", "lppool", "maxpool"}  # ten of the collection's thirteen seconds
-REFUSED = {  # cases of operators that we have, in a form that we do not: part of the name -> part of the message
-    r"arg(max|min)_.*select_last_index$": "select_last_index=1",
-    r"training_dropout": "training mode",
-    r"batchnorm_.*training_mode$": "3 outputs",
-    r"resize_tf_crop_and_resize": "tf_crop_and_resize",
-    r"resize_.*antialias$": "antialias=1",
-    r"resize_.*not_(larger|smaller)$": "keep_aspect_ratio_policy",
-    r"maxpool_with_argmax": "2 outputs",
-    r"scatternd_(max|min|add|multiply)": "reduction=",
-    r"(gru|lstm|simple_rnn)_batchwise$": "layout=1",
-    r"lstm_with_peepholes$": "peepholes",
-    r"identity_(sequence|opt)$": "is not a tensor",
+REFUSED = {  # cases of operators that we have, in a form that we do not: name -> error, part of the message
+    r"training_dropout.*": (UnsupportedOnnx, "training mode"),  # random numbers: no prediction twice the same
+    r"batchnorm_.*training_mode": (
+        UnsupportedOnnx,
+        "3 outputs",
+    ),  # statistics of the batch: rows depend on each other
+    r"scan_sum": (UnsupportedOnnx, "the form of opset 8"),  # no exporter writes it any more
+    r"identity_(sequence|opt)": (
+        UnsupportedOnnx,
+        "is not a tensor",
+    ),  # lists of tensors: no input of a model here
+    r"if_(seq|opt)": (UnsafeOnnx, "computes a constant whose size cannot be checked"),  # the same
+    r"loop(11|13_seq|16_seq_none)": (UnsafeOnnx, "may never end"),  # the number of turns is an input
+    r"range_.*_expanded": (UnsafeOnnx, "may never end"),  # the same: Range written as a Loop
+    r"not_[234]d": (UnsafeOnnx, "opset 1;"),  # older than opset 7
 }
-DIFFERENT = {  # cases that we fail, with the reason
-    "test_maxpool_2d_uint8": "torch has no pooling of integers; no image model pools them",
-    "test_reduce_max_empty_set": "torch has no maximum of nothing; no trained model asks for it",
-    "test_reduce_max_empty_set_bool": "the same",
-    "test_reduce_min_empty_set": "the same",
-    "test_resize_downsample_scales_linear_align_corners": "expects a fractional output size; onnxruntime does as we do",
-    "test_resize_downsample_scales_cubic_align_corners": "the same",
+DIFFERENT = {  # onnxruntime answers as we do: both round the size before they align its corners
+    "test_resize_downsample_scales_linear_align_corners",
+    "test_resize_downsample_scales_cubic_align_corners",
 }
-
-
-def known_operators(model: onnx.ModelProto) -> bool:
-    return all(n.op_type in OPERATORS and n.domain in ("", "ai.onnx") for n in model.graph.node)
 
 
 def collected(skip: frozenset[str] = frozenset()) -> list[Any]:
     """Cases of our operators. collect_testcases() would make all of them; importing a module makes its own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # their arithmetic overflows on purpose
-        for module in pkgutil.iter_modules(official.__path__):
-            if module.name not in skip and not module.ispkg:
-                importlib.import_module(f"{official.__name__}.{module.name}")
-    return [case for case in official._NodeTestCases if known_operators(case.model)]
-
-
-def uses_other_types(model: onnx.ModelProto) -> bool:
-    """Strings, unsigned integers over 8 bits, floats of 8 bits and less: no model with gradients is made of them."""
-    values = [v.type.tensor_type.elem_type for v in [*model.graph.input, *model.graph.output]]
-    casts = [a.i for n in model.graph.node for a in n.attribute if n.op_type == "Cast" and a.name == "to"]
-    return not {code for code in [*values, *casts] if code} <= set(TYPES)
+        for module in pkgutil.walk_packages(official.__path__, f"{official.__name__}."):
+            if module.name.rpartition(".")[2] not in skip:
+                importlib.import_module(module.name)
+    return [case for case in official._NodeTestCases if all(map(is_evaluated, case.model.graph.node))]
 
 
 def outcome(case: Any) -> str:
     """'passed', 'refused' as listed, or 'different' as listed; anything else raises."""
     content = case.model.SerializeToString()
-    listed = [
-        message
-        for pattern, message in REFUSED.items()
-        if re.search(pattern, case.name.removesuffix("_expanded"))
-    ]
-    message = "element type" if uses_other_types(case.model) else (listed[0] if listed else None)
-    if re.fullmatch(r"test_not_[234]d", case.name):
-        with pytest.raises(UnsafeOnnx, match="opset 1;"):
-            compare(case, content)
-        return "refused"
-    if message is not None:
-        with pytest.raises(UnsupportedOnnx, match=re.escape(message)):
+    refusals = [r for pattern, r in REFUSED.items() if re.fullmatch(f"test_{pattern}", case.name)]
+    if refusals:
+        kind, message = refusals[0]
+        with pytest.raises(kind, match=re.escape(message)):
             compare(case, content)
         return "refused"
     if case.name in DIFFERENT:
-        with pytest.raises((AssertionError, IndexError, RuntimeError)):
+        with pytest.raises(AssertionError):
             compare(case, content)
+        compare_with_runtime(case, content)
         return "different"
     compare(case, content)
     return "passed"
@@ -456,16 +440,37 @@ def compare(case: Any, content: bytes) -> None:
     module = GraphModule(read_graph(content))
     names = [value.name for value in case.model.graph.input]
     for given, expected in case.data_sets:
-        values = {name: torch.from_numpy(np.array(array(v))) for name, v in zip(names, given, strict=True)}
+        values = {name: as_data(array(v)) for name, v in zip(names, given, strict=True)}
         for found, wanted in zip(module.evaluate(values).values(), map(array, expected), strict=True):
-            assert found.numpy().dtype == wanted.dtype
-            assert tuple(found.shape) == wanted.shape
-            rounding = 2e-3 if wanted.dtype == np.float16 else 1e-5
-            np.testing.assert_allclose(found.numpy(), wanted, rtol=case.rtol, atol=rounding)
+            same(found, wanted, case.rtol)
+
+
+def compare_with_runtime(case: Any, content: bytes) -> None:
+    values = {v.name: array(x) for v, x in zip(case.model.graph.input, case.data_sets[0][0], strict=True)}
+    (found,) = GraphModule(read_graph(content)).evaluate({k: as_data(v) for k, v in values.items()}).values()
+    (wanted,) = onnxruntime.InferenceSession(content).run(None, values)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 def array(value: Any) -> Any:
-    return onnx.numpy_helper.to_array(value) if isinstance(value, TensorProto) else value
+    found = onnx.numpy_helper.to_array(value) if isinstance(value, TensorProto) else value
+    return np.asarray(found)
+
+
+def same(found: Any, wanted: Any, rtol: float) -> None:
+    """Equal in element type, shape and, within rounding, in value."""
+    wanted = as_data(wanted)
+    assert type(found) is type(wanted)
+    assert found.dtype == wanted.dtype
+    assert tuple(found.shape) == tuple(wanted.shape)
+    if isinstance(found, torch.Tensor):
+        rounding = {torch.float16: 2e-3, torch.bfloat16: 2e-2}.get(found.dtype, 1e-5)
+        if found.dtype == torch.bfloat16:
+            found, wanted = found.float(), wanted.float()
+        np.testing.assert_allclose(found.numpy(), wanted.numpy(), rtol=rtol, atol=rounding)
+    else:
+        kind = object if found.dtype == object else np.float64
+        np.testing.assert_array_equal(found.astype(kind), wanted.astype(kind))
 
 
 def tally(cases: list[Any]) -> dict[str, int]:
@@ -477,14 +482,15 @@ def test_a_sample_of_the_official_cases() -> None:
     cases = sorted(collected(frozenset(SLOW_TO_MAKE)), key=lambda case: case.name)
     # After a full collection in the same process there are more; the sample must not depend on it.
     cases = [c for c in cases if not re.search(r"attention|averagepool|maxpool", c.name)]
-    counts = tally(random.Random(0).sample(cases, 200))
+    counts = tally(random.Random(0).sample(cases, 120))
     print(counts)
-    assert counts["passed"] >= 130
+    assert counts["passed"] >= 110
 
 
 @pytest.mark.slow
 def test_all_official_cases() -> None:
     counts = tally(collected())
     print(counts)
-    assert counts["passed"] >= 1000
+    assert counts["passed"] >= 1320
+    assert counts["refused"] <= 23
     assert counts["different"] == len(DIFFERENT)

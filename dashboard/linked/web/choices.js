@@ -63,6 +63,7 @@ export function segmented(node, { tell }) {
   function update(now, mine) {
     control = now;
     setText(legend, now.label);
+    setAttribute(legend, "title", now.whole);
     setText(note, now.note);
     group.disabled = Boolean(now.locked);
     for (const [index, { input }] of keyed(choices, now.options, (_, place) => place, segment)) {
@@ -109,6 +110,7 @@ export function toggle(node, { tell }) {
 
   function update(now, mine) {
     setText(words, now.label);
+    setAttribute(label, "title", now.whole);
     setText(note, now.note);
     input.disabled = Boolean(now.locked);
     if (!mine) input.checked = Boolean(now.value);
@@ -125,6 +127,7 @@ export function button(node, { tell }) {
 
   function update(now) {
     setText(input, now.label);
+    setAttribute(input, "title", now.whole);
     setText(note, now.note);
     input.disabled = Boolean(now.locked);
     input.classList.toggle("wb-primary", now.emphasis === "primary");

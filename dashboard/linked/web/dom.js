@@ -1,6 +1,7 @@
 // Small tools for changing a page in place. Text only ever enters through textContent and setAttribute.
 
 const SVG = "http://www.w3.org/2000/svg";
+const PNG = "data:image/png;base64,";
 let made = 0;
 
 export function element(tag, className = "", parent = null) {
@@ -31,6 +32,11 @@ export function setText(node, text) {
 export function setAttribute(node, name, value) {
   if (value === null || value === undefined || value === false) node.removeAttribute(name);
   else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value === true ? "" : String(value));
+}
+
+/** A picture comes as a PNG inside the payload, and from no address. */
+export function setPicture(node, source) {
+  setAttribute(node, "src", source?.startsWith(PNG) ? source : null);
 }
 
 export function setProperty(node, name, value) {

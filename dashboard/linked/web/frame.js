@@ -21,6 +21,7 @@ export function frame(node, tell) {
   const update = (control, originalText, changed) => {
     original = control.original ?? null;
     setText(label, control.label);
+    setAttribute(label, "title", control.whole);
     setText(note, control.note);
     back.hidden = original === null;
     setText(back, original === null ? "" : `was ${originalText}`);

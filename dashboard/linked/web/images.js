@@ -1,6 +1,6 @@
 // Pictures with an attribution painted over them. Opacity, threshold and colours never need the server.
 
-import { element, freshId, keyed, setAttribute, setProperty, setText } from "./dom.js";
+import { element, freshId, keyed, setAttribute, setPicture, setProperty, setText } from "./dom.js";
 import { paint } from "./overlay.js";
 
 const COLOURS = [["signed", "raises / lowers"], ["heat", "heat"], ["contour", "contour"]];
@@ -89,7 +89,7 @@ function picture(choose, click) {
     node.classList.toggle("wb-selected", Boolean(now.selected));
     if (click) setAttribute(frame, "aria-pressed", now.selected ? "true" : "false");
     base.hidden = !now.base;
-    if (now.base?.startsWith("data:image/png;base64,")) setAttribute(base, "src", now.base);
+    setPicture(base, now.base);
     base.classList.toggle("wb-grey", Boolean(now.grey));
     canvas.hidden = !now.overlay;
     canvas.classList.toggle("wb-smooth", Boolean(now.overlay?.smooth));

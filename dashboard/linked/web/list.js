@@ -1,6 +1,6 @@
 // A list to choose one entry from: arrow keys move, a click chooses, the chosen entry stays in sight.
 
-import { element, keyed, setAttribute, setProperty, setText } from "./dom.js";
+import { element, keyed, setAttribute, setPicture, setProperty, setText } from "./dom.js";
 
 export function list(body, { emit, awaits }) {
   setAttribute(body, "role", "listbox");
@@ -52,7 +52,7 @@ export function list(body, { emit, awaits }) {
     const caption = element("span", "wb-entry-caption", words);
     const value = element("span", "wb-entry-value", node);
     const update = (item) => {
-      setAttribute(picture, "src", item.picture ?? null);
+      setPicture(picture, item.picture);
       setAttribute(picture, "hidden", !item.picture);
       picture.alt = "";
       setText(title, item.title);

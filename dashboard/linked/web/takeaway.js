@@ -5,6 +5,7 @@ import { element, setAttribute, setText } from "./dom.js";
 export function takeaway(node) {
   const bar = element("div", "wb-takeaway", node);
   const csv = action(bar, "CSV", () => save(wanted.csv));
+  csv.title = "Texts that a spreadsheet would run as a formula begin with an apostrophe.";
   const code = action(bar, "copy as code", () => copy(wanted.code, code));
   let wanted = {};
   return (block) => {

@@ -59,6 +59,7 @@ export function table(body, { emit }) {
         const change = (now, index) => {
           if (now.button) return void keyed(cell, [now.button], (one) => one.id, () => press({ row: id }));
           setText(cell, now.text);
+          setAttribute(cell, "title", now.whole);
           const bold = now.bold ? " wb-bold" : "";
           const right = columns()[index].align === "right" ? " wb-right" : "";
           setAttribute(cell, "class", `wb-cell${toned(now.tone)}${bold}${right}`);

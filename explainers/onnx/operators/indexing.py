@@ -79,13 +79,82 @@ class GatherND(Operator):
 
 
 class ScatterND(Operator):
-    """A copy of x with some cells overwritten: how exporters write an assignment to a slice."""
+    """A copy of x with some cells overwritten (how exporters write an assignment to a slice), or combined with updates."""
 
     def configure(self, attributes: Attributes) -> None:
-        attributes.expect("reduction", "none")
+        self.reduction = _reduction(attributes)
 
     def compute(self, x: Tensor, indices: Tensor, updates: Tensor) -> Tensor:
-        return x.index_put(tuple(indices.unbind(-1)), updates)
+        if self.reduction is None:
+            return x.index_put(tuple(indices.unbind(-1)), updates)
+        depth = indices.shape[-1]
+        cells = torch.arange(math.prod(x.shape[:depth]), device=x.device).reshape(x.shape[:depth])
+        rows = cells[tuple(indices.unbind(-1))].reshape(-1)
+        flat = x.reshape(cells.numel(), -1)
+        where = rows[:, None].expand(-1, flat.shape[1])
+        return flat.scatter_reduce(0, where, updates.reshape(where.shape), self.reduction).reshape(x.shape)
+
+
+class ScatterElements(Operator):
+    """A copy of x with one cell overwritten, or combined, for each index along an axis."""
+
+    def configure(self, attributes: Attributes) -> None:
+        self.axis = attributes.integer("axis", 0)
+        self.reduction = _reduction(attributes)
+
+    def compute(self, x: Tensor, indices: Tensor, updates: Tensor) -> Tensor:
+        positions = _from_front(indices, x.shape[self.axis])
+        if self.reduction is None:
+            return x.scatter(self.axis, positions, updates)
+        return x.scatter_reduce(self.axis, positions, updates, self.reduction)
+
+
+class TopK(Operator):
+    """The k largest or smallest values along an axis, and where they stand; of equal ones the first."""
+
+    max_outputs = 2
+
+    def configure(self, attributes: Attributes) -> None:
+        self.axis = attributes.integer("axis", -1)
+        self.largest = bool(attributes.integer("largest", 1))
+        self.k = attributes.integer("k", 0)
+        attributes.ignore("sorted")  # unsorted may be in any order, this one too
+
+    def compute(self, x: Tensor, k: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        count = self.k if k is None else int(k)
+        values, places = torch.sort(x, dim=self.axis, descending=self.largest, stable=True)
+        return values.narrow(self.axis, 0, count), places.narrow(self.axis, 0, count)
+
+
+class NonZero(Operator):
+    """Positions of the values that are not 0, one row for each axis."""
+
+    has_gradient = False
+
+    def compute(self, x: Tensor) -> Tensor:
+        return torch.nonzero(x).T
+
+
+class OneHot(Operator):
+    """`on` where the new axis has the index, `off` elsewhere."""
+
+    has_gradient = False
+
+    def configure(self, attributes: Attributes) -> None:
+        self.axis = attributes.integer("axis", -1)
+
+    def compute(self, indices: Tensor, depth: Tensor, values: Tensor) -> Tensor:
+        count = int(depth)
+        self.refuse_giant([*indices.shape, count])
+        axis = self.axis + indices.dim() + 1 if self.axis < 0 else self.axis
+        places = torch.arange(count, device=indices.device).reshape(count, *[1] * (indices.dim() - axis))
+        hit = _from_front(indices, count).unsqueeze(axis) == places
+        return torch.where(hit, values[1], values[0])
+
+
+def _reduction(attributes: Attributes) -> str | None:
+    names = {"none": None, "add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
+    return names[attributes.text("reduction", "none")]
 
 
 def _from_front(indices: Tensor, size: int) -> Tensor:

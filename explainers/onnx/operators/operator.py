@@ -6,14 +6,18 @@ input in ONNX order (None for one that is left out). Forward hooks see only the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from explainers.loading.limits import Limits
 from explainers.onnx.errors import PREDICT_ONLY, UnsupportedOnnx
-from explainers.onnx.graph import Attribute, Node
+from explainers.onnx.graph import Array, Attribute, Data, Graph, Node
+from explainers.onnx.operators.standins import MOVERS, with_standins
+from explainers.onnx.sizes import refuse_giant
 
 _OF_THE_RUN = 0
 Slot = str | int | None  # the name of a held constant, a value of the run, or nothing
@@ -42,6 +46,24 @@ class Attributes:
     def tensor(self, name: str, default: Tensor) -> Tensor:
         value = self._get(name)
         return value if isinstance(value, Tensor) else default
+
+    def values(self, name: str) -> Tensor | None:
+        """Numbers that the file may write as a list, or as a tensor called `name`_as_tensor (or just `name`)."""
+        for spelling in (name, f"{name}_as_tensor"):
+            value = self._get(spelling)
+            if isinstance(value, Tensor):
+                return value.reshape(-1)
+            if isinstance(value, tuple) and not any(isinstance(item, str) for item in value):
+                return torch.tensor(value)
+        return None
+
+    def array(self, name: str) -> Array | None:
+        """A tensor of a type that torch lacks, e.g. text."""
+        value = self._get(name)
+        return value if isinstance(value, np.ndarray) else None
+
+    def body(self, name: str) -> Graph:
+        return self.node.bodies[name]
 
     def integers(self, name: str) -> list[int] | None:
         value = self._get(name)
@@ -82,22 +104,33 @@ class Operator(nn.Module):
         node: the ONNX node.
         constants: the values known before any run; those that the node uses become parameters (weights) or buffers.
         opset: the version whose rules apply.
+        limits: what the node may ask for in a run.
+
+    Attributes:
+        roles: names of the inputs. statistics: roles of numbers that are stored, not trained.
+        any_type: whether `compute` takes numpy arrays and unsigned integers as they are.
+        has_gradient: False where the answer is a staircase.
     """
 
     roles: ClassVar[tuple[str, ...]] = ()
     statistics: ClassVar[frozenset[str]] = frozenset()
     max_outputs: ClassVar[int] = 1
+    any_type: ClassVar[bool] = False
+    has_gradient: ClassVar[bool] = True
     compute: Callable[..., Any]
 
-    def __init__(self, node: Node, constants: Mapping[str, Tensor], opset: int) -> None:
+    def __init__(
+        self, node: Node, constants: Mapping[str, Data], opset: int, limits: Limits = Limits()
+    ) -> None:
         super().__init__()
         self.op_type = node.op_type
         self.opset = opset
+        self.limits = limits
         self.outputs = len(node.outputs)
         attributes = Attributes(node, opset)
         if any(node.outputs[self.max_outputs :]):
             attributes.refuse(f"{len(node.outputs)} outputs")
-        self._slots = tuple(self._slot(i, name, constants) for i, name in enumerate(node.inputs))
+        self._slots = tuple(self._slot(i, name, constants) for i, name in enumerate(node.reads))
         self.configure(attributes)
         if attributes.unread():
             attributes.refuse(f"the attribute(s) {', '.join(sorted(attributes.unread()))}")
@@ -105,12 +138,18 @@ class Operator(nn.Module):
     def configure(self, attributes: Attributes) -> None:
         """Read the attributes; the default has none."""
 
-    def forward(self, *values: Tensor) -> Any:
+    def forward(self, *values: Data) -> Any:
         rest = iter(values)
-        result = self.compute(
-            *[next(rest) if slot == _OF_THE_RUN else self._held(slot) for slot in self._slots]
-        )
+        inputs = [next(rest) if slot == _OF_THE_RUN else self._held(slot) for slot in self._slots]
+        if self.any_type:
+            result = self.compute(*inputs)
+        else:
+            result = with_standins(self.compute, inputs, self.op_type in MOVERS)
         return result[0] if isinstance(result, tuple) and self.outputs == 1 else result
+
+    def refuse_giant(self, shape: Iterable[int]) -> None:
+        """Asked before a tensor of this shape is allocated; raises UnsafeOnnx."""
+        refuse_giant(shape, self.op_type, self.limits)
 
     def is_held(self, role: str) -> bool:
         """Whether this input is a constant of the file, e.g. a trained weight."""
@@ -119,7 +158,7 @@ class Operator(nn.Module):
     def extra_repr(self) -> str:
         return self.op_type
 
-    def _slot(self, position: int, name: str, constants: Mapping[str, Tensor]) -> Slot:
+    def _slot(self, position: int, name: str, constants: Mapping[str, Data]) -> Slot:
         if not name:
             return None
         if name not in constants:
@@ -128,14 +167,17 @@ class Operator(nn.Module):
         self._hold(role, constants[name])
         return role
 
-    def _hold(self, role: str, value: Tensor) -> None:
+    def _hold(self, role: str, value: Data) -> None:
+        if not isinstance(value, Tensor):
+            setattr(self, role, value)
+            return
         # Scalars such as an epsilon or an exponent are not weights: a test that randomises parameters must miss them.
         if value.is_floating_point() and value.dim() and role not in self.statistics:
             self.register_parameter(role, nn.Parameter(value, requires_grad=False))
         else:
             self.register_buffer(role, value)
 
-    def _held(self, slot: Slot) -> Tensor | None:
+    def _held(self, slot: Slot) -> Data | None:
         return getattr(self, slot) if isinstance(slot, str) else None
 
 

@@ -7,12 +7,14 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import onnx
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from explainers.onnx.errors import UnsupportedOnnx
-from explainers.onnx.graph import torch_type
+from explainers.onnx.graph import TYPES, Data, as_data
 from explainers.onnx.operators.operator import Attributes, Operator
 
 
@@ -150,11 +152,11 @@ class Clip(Operator):
     """Limits are attributes before opset 11, inputs after it."""
 
     def configure(self, attributes: Attributes) -> None:
-        self.limits = attributes.number("min", -torch.inf), attributes.number("max", torch.inf)
+        self.ends = attributes.number("min", -torch.inf), attributes.number("max", torch.inf)
 
     def compute(self, x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
         if self.opset < 11:
-            return torch.clamp(x, *self.limits)
+            return torch.clamp(x, *self.ends)
         x = x if low is None else torch.maximum(x, low)
         return x if high is None else torch.minimum(x, high)
 
@@ -172,25 +174,50 @@ class Softmax(Operator):
         return function(x.flatten(self.axis), -1).reshape(x.shape) if x.dim() else function(x, 0)
 
 
+def cast(x: Data, to: int, saturates: bool, rounding: str) -> Data:
+    """To an element type; types that torch lacks go by onnx's own reference, in numpy, without gradient."""
+    if isinstance(x, Tensor) and to in TYPES:
+        return x.to(TYPES[to])
+    from onnx.reference.ops.op_cast import cast_to
+
+    numbers = x.numpy(force=True) if isinstance(x, Tensor) and x.dtype != torch.bfloat16 else x
+    if isinstance(numbers, Tensor):
+        numbers = numbers.float().numpy(force=True)
+    if numbers.dtype == object and to in TYPES:
+        numbers = numbers.astype(np.float64)  # text; to an integer through a number, as onnxruntime reads it
+        return torch.from_numpy(np.asarray(numbers)).to(TYPES[to])
+    cast_type: Any = to  # onnx's annotation asks for its enumeration
+    with np.errstate(all="ignore"):
+        return as_data(cast_to(numbers, cast_type, saturates, rounding))
+
+
 class Cast(Operator):
     """Change of the element type; to an integer it cuts the gradient, as it must."""
 
+    any_type = True
+
     def configure(self, attributes: Attributes) -> None:
-        attributes.ignore("saturate", "round_mode")  # these concern 8-bit floats only
-        self.dtype = torch_type(attributes.integer("to", 0))
+        self.to_type = attributes.integer("to", 0)
+        self.saturates = bool(attributes.integer("saturate", 1))
+        self.rounding = attributes.text("round_mode", "up")
 
-    def compute(self, x: Tensor) -> Tensor:
-        return x.to(self.dtype)
+    def compute(self, x: Data) -> Data:
+        return cast(x, self.to_type, self.saturates, self.rounding)
 
 
-class CastLike(Operator):
+class CastLike(Cast):
     """Cast to the type of the second input."""
 
-    def configure(self, attributes: Attributes) -> None:
-        attributes.ignore("saturate", "round_mode")
+    def compute(self, x: Data, like: Data) -> Data:  # type: ignore[override]  # each operator has its own inputs
+        return cast(x, _code(like), self.saturates, self.rounding)
 
-    def compute(self, x: Tensor, like: Tensor) -> Tensor:
-        return x.to(like.dtype)
+
+def _code(value: Data) -> int:
+    if isinstance(value, Tensor):
+        return next(code for code, dtype in TYPES.items() if dtype == value.dtype)
+    if value.dtype == object:
+        return int(onnx.TensorProto.STRING)
+    return int(onnx.helper.np_dtype_to_tensor_dtype(value.dtype))
 
 
 class Dropout(Operator):

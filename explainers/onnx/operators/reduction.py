@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -17,8 +18,23 @@ def _product(x: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:
     return x
 
 
-def _extreme(function: Callable[..., Tensor], x: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:
-    return function(x, axes, keepdim=keepdim) if axes else x
+def _extreme(largest: bool, x: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:
+    """Of no values it is what any value would beat, which torch has no answer for."""
+    if not axes:
+        return x
+    if not math.prod(x.shape[axis] for axis in axes):
+        shape = [1 if i in {a % x.dim() for a in axes} else side for i, side in enumerate(x.shape)]
+        empty = x.new_full(shape, _beaten_by_all(x.dtype, largest))
+        return empty if keepdim else empty.squeeze(axes)
+    return (torch.amax if largest else torch.amin)(x, axes, keepdim=keepdim)
+
+
+def _beaten_by_all(dtype: torch.dtype, largest: bool) -> float | int | bool:
+    if dtype == torch.bool:
+        return not largest
+    if dtype.is_floating_point:
+        return -torch.inf if largest else torch.inf
+    return torch.iinfo(dtype).min if largest else torch.iinfo(dtype).max
 
 
 def _sum(x: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:
@@ -28,8 +44,8 @@ def _sum(x: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:
 REDUCTIONS: dict[str, Callable[[Tensor, tuple[int, ...], bool], Tensor]] = {
     "ReduceSum": _sum,
     "ReduceMean": lambda x, axes, keep: torch.mean(x, axes, keepdim=keep) if axes else x,
-    "ReduceMax": lambda x, axes, keep: _extreme(torch.amax, x, axes, keep),
-    "ReduceMin": lambda x, axes, keep: _extreme(torch.amin, x, axes, keep),
+    "ReduceMax": lambda x, axes, keep: _extreme(True, x, axes, keep),
+    "ReduceMin": lambda x, axes, keep: _extreme(False, x, axes, keep),
     "ReduceProd": _product,
     "ReduceL1": lambda x, axes, keep: _sum(x.abs(), axes, keep),
     # Not sqrt(sum of squares): its gradient at 0 is NaN, that of the norm is 0.
@@ -56,16 +72,21 @@ class Reduce(Operator):
 
 
 class ArgExtreme(Operator):
-    """Position of the largest or smallest value; it has no gradient."""
+    """Position of the largest or smallest value, the first or the last of equal ones; it has no gradient."""
+
+    any_type = True
+    has_gradient = False
 
     def configure(self, attributes: Attributes) -> None:
         self.axis = attributes.integer("axis", 0)
         self.keepdims = bool(attributes.integer("keepdims", 1))
-        attributes.expect("select_last_index", 0)
+        self.picks_last = bool(attributes.integer("select_last_index", 0))
 
     def compute(self, x: Tensor) -> Tensor:
         function = torch.argmax if self.op_type == "ArgMax" else torch.argmin
-        return function(x, self.axis, keepdim=self.keepdims)
+        if not self.picks_last:
+            return function(x, self.axis, keepdim=self.keepdims)
+        return x.shape[self.axis] - 1 - function(x.flip(self.axis), self.axis, keepdim=self.keepdims)
 
 
 class CumulativeSum(Operator):

@@ -7,15 +7,18 @@ Nearest copies one cell. Linear and cubic weigh two or four, which is a product 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 
 from explainers.onnx.operators.operator import Attributes, Operator, axis_of, integer_tensor, sizes
-from explainers.onnx.refusal import refuse_giant
 
-COORDINATES = ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric", "asymmetric", "align_corners")
+COORDINATES = (
+    *("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric", "asymmetric", "align_corners"),
+    "tf_crop_and_resize",
+)
+POLICIES: dict[str, Callable[[Iterable[float]], float]] = {"not_larger": min, "not_smaller": max}
 ROUNDINGS: dict[str, Callable[[Tensor], Tensor]] = {
     "round_prefer_floor": lambda p: torch.ceil(p - 0.5),
     "round_prefer_ceil": lambda p: torch.floor(p + 0.5),
@@ -37,8 +40,15 @@ def source_positions(mode: str, scale: float, n: int, m: int) -> Tensor:
     return centre + (i + 0.5) / scale - 0.5
 
 
+def _cropped(start: float, end: float, n: int, m: int) -> Tensor:
+    """The same for a part of the axis, its ends included."""
+    if m == 1:
+        return torch.full((1,), (start + end) / 2 * (n - 1), dtype=torch.float64)
+    return start * (n - 1) + torch.arange(m, dtype=torch.float64) * (end - start) * (n - 1) / (m - 1)
+
+
 class Resize(Operator):
-    """Inputs x, roi (unused), scales, sizes; of the last two one is given."""
+    """Inputs x, roi (the part of the image to cut out, of one mode only), scales, sizes; of the last two one is given."""
 
     def configure(self, attributes: Attributes) -> None:
         self.mode = attributes.text("mode", "nearest")
@@ -47,25 +57,45 @@ class Resize(Operator):
         self.rounding = attributes.text("nearest_mode", "round_prefer_floor" if self.opset >= 11 else "floor")
         self.sharpness = attributes.number("cubic_coeff_a", -0.75)
         self.drops_outside = bool(attributes.integer("exclude_outside", 0))
+        self.smooths = bool(attributes.integer("antialias", 0))
         self.axes = attributes.integers("axes")
         self.scales = attributes.numbers("scales")
-        attributes.ignore("extrapolation_value")  # only tf_crop_and_resize uses it
-        attributes.expect("antialias", 0)
-        attributes.expect("keep_aspect_ratio_policy", "stretch")
+        self.outside = attributes.number("extrapolation_value", 0.0)
+        self.policy = attributes.text("keep_aspect_ratio_policy", "stretch")
         if self.coordinates not in COORDINATES or self.mode not in ("nearest", "linear", "cubic"):
             attributes.refuse(f"{self.mode} and {self.coordinates}")
 
     def compute(self, x: Tensor, *inputs: Tensor | None) -> Tensor:
         scales, targets = self._scales_and_sizes(inputs)
-        for i, given in enumerate(self.axes or range(x.dim())):
-            axis = axis_of(given, x)
+        axes = [axis_of(axis, x) for axis in self.axes or range(x.dim())]
+        if targets and self.policy in POLICIES:
+            same = POLICIES[self.policy](m / x.shape[axis] for axis, m in zip(axes, targets, strict=True))
+            scales, targets = [same] * len(axes), [math.floor(same * x.shape[axis] + 0.5) for axis in axes]
+        crops = self._crops(inputs, len(axes))
+        beyond = []
+        for i, axis in enumerate(axes):
             n = x.shape[axis]
             m = targets[i] if targets else math.floor(n * scales[i])
-            scale = m / n if targets else scales[i]
-            if scale != 1.0:
-                refuse_giant((*x.shape[:axis], m, *x.shape[axis + 1 :]), self.op_type)
-                x = self._along(x, axis, m, scale)
+            scale = scales[i] if scales else m / n
+            if scale != 1.0 or crops:
+                self.refuse_giant([*x.shape[:axis], m, *x.shape[axis + 1 :]])
+                positions = (
+                    _cropped(*crops[i], n, m) if crops else source_positions(self.coordinates, scale, n, m)
+                )
+                x = self._along(x, axis, positions, scale)
+                if crops:
+                    beyond.append((axis, (positions < 0) | (positions > n - 1)))
+        for axis, outside in beyond:
+            mask = outside.to(x.device).reshape(-1, *[1] * (x.dim() - 1 - axis))
+            x = torch.where(mask, self.outside, x)
         return x
+
+    def _crops(self, inputs: tuple[Tensor | None, ...], count: int) -> list[tuple[float, float]]:
+        """Start and end on each axis, as shares of its length, of the one mode that cuts out."""
+        if self.coordinates != "tf_crop_and_resize" or not inputs or inputs[0] is None:
+            return []
+        edges = [float(value) for value in inputs[0].tolist()]
+        return list(zip(edges[:count], edges[count:], strict=True))
 
     def _scales_and_sizes(self, inputs: tuple[Tensor | None, ...]) -> tuple[list[float], list[int]]:
         if self.scales is not None:
@@ -77,23 +107,27 @@ class Resize(Operator):
         factors = [] if scales is None else [float(value) for value in scales.tolist()]
         return factors, [] if targets is None else sizes(targets)
 
-    def _along(self, x: Tensor, axis: int, m: int, scale: float) -> Tensor:
+    def _along(self, x: Tensor, axis: int, positions: Tensor, scale: float) -> Tensor:
         n = x.shape[axis]
-        positions = source_positions(self.coordinates, scale, n, m)
         if self.mode == "nearest":
             nearest = ROUNDINGS[self.rounding](positions).clamp(0, n - 1)
             return x.index_select(axis, integer_tensor([int(p) for p in nearest.tolist()], x))
-        weights = self._weights(positions, n).to(dtype=x.dtype, device=x.device)
+        self.refuse_giant([len(positions), n])
+        weights = self._weights(positions, n, scale).to(dtype=x.dtype, device=x.device)
         return torch.movedim(torch.movedim(x, axis, -1) @ weights.T, -1, axis)
 
-    def _weights(self, positions: Tensor, n: int) -> Tensor:
-        """The (out, in) matrix; a neighbour outside the image counts for the edge cell, or not at all."""
-        reach = 1 if self.mode == "linear" else 2
+    def _weights(self, positions: Tensor, n: int, scale: float) -> Tensor:
+        """The (out, in) matrix; a neighbour outside the image counts for the edge cell, or not at all.
+
+        With antialias a smaller image takes the mean over wider kernels.
+        """
+        narrowing = min(scale, 1.0) if self.smooths else 1.0
+        reach = math.ceil((1 if self.mode == "linear" else 2) / narrowing)
         first = positions.floor()
         matrix = torch.zeros(len(positions), n, dtype=torch.float64)
         for offset in range(1 - reach, reach + 1):
             neighbour = first + offset
-            share = self._kernel((positions - neighbour).abs())
+            share = self._kernel((positions - neighbour).abs() * narrowing)
             if self.drops_outside:
                 share = share * ((neighbour >= 0) & (neighbour < n))
             column = neighbour.clamp(0, n - 1).long()

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from explainers.onnx.graph import Data
 from explainers.onnx.operators.operator import Attributes, Operator, axis_of, integer_tensor, sizes
-from explainers.onnx.refusal import refuse_giant
 
 _BATCH: ContextVar[tuple[int, int] | None] = ContextVar("batch", default=None)
 
@@ -131,7 +132,7 @@ class Expand(Operator):
 
     def compute(self, x: Tensor, shape: Tensor) -> Tensor:
         target = _broadcast(list(x.shape), sizes(shape))
-        refuse_giant(tuple(target), "Expand")
+        self.refuse_giant(target)
         return x.expand(target)
 
 
@@ -147,7 +148,7 @@ class Tile(Operator):
 
     def compute(self, x: Tensor, repeats: Tensor) -> Tensor:
         counts = sizes(repeats)
-        refuse_giant(tuple(size * count for size, count in zip(x.shape, counts, strict=True)), "Tile")
+        self.refuse_giant(size * count for size, count in zip(x.shape, counts, strict=True))
         return x.repeat(counts)
 
 
@@ -167,7 +168,7 @@ class Pad(Operator):
         before, after = [0] * x.dim(), [0] * x.dim()
         for i, axis in enumerate(chosen):
             before[axis], after[axis] = amounts[i], amounts[i + len(chosen)]
-        refuse_giant(tuple(b + s + a for b, s, a in zip(before, x.shape, after, strict=True)), "Pad")
+        self.refuse_giant(b + s + a for b, s, a in zip(before, x.shape, after, strict=True))
         if self.mode == "constant":
             flat = [side for pair in zip(reversed(before), reversed(after), strict=True) for side in pair]
             return functional.pad(x, flat, value=self.value if value is None else value.item())
@@ -191,19 +192,27 @@ class Pad(Operator):
 class Shape(Operator):
     """The sizes of the axes from `start` to `end`."""
 
+    any_type = True
+
     def configure(self, attributes: Attributes) -> None:
         self.start = attributes.integer("start", 0)
         self.end = attributes.integer("end", 2**31)
 
-    def compute(self, x: Tensor) -> Tensor:
-        return integer_tensor(list(x.shape[self.start : self.end]), x)
+    def compute(self, x: Data) -> Tensor:
+        return _counts(x.shape[self.start : self.end], x)
+
+
+def _counts(values: tuple[int, ...] | int, of: Data) -> Tensor:
+    return torch.tensor(values, dtype=torch.int64, device=of.device if isinstance(of, Tensor) else None)
 
 
 class Size(Operator):
     """The number of elements."""
 
-    def compute(self, x: Tensor) -> Tensor:
-        return torch.tensor(x.numel(), device=x.device)
+    any_type = True
+
+    def compute(self, x: Data) -> Tensor:
+        return _counts(math.prod(x.shape), x)
 
 
 class ConstantOfShape(Operator):
@@ -211,27 +220,27 @@ class ConstantOfShape(Operator):
 
     def configure(self, attributes: Attributes) -> None:
         self.value = attributes.tensor("value", torch.zeros(1))
+        if attributes.array("value") is not None:
+            attributes.refuse("an element type that torch lacks")
 
     def compute(self, shape: Tensor) -> Tensor:
-        refuse_giant(tuple(sizes(shape)), "ConstantOfShape")
+        self.refuse_giant(sizes(shape))
         return self.value.to(shape.device).reshape(()).expand(sizes(shape))
 
 
 class Constant(Operator):
     """A value written in the graph, in one of several spellings."""
 
+    any_type = True
+
     def configure(self, attributes: Attributes) -> None:
         attributes.ignore(*attributes.node.attributes)
-        spelled = dict(attributes.node.attributes)
-        if (
-            set(spelled) - {"value", "value_float", "value_floats", "value_int", "value_ints"}
-            or len(spelled) != 1
-        ):
-            attributes.refuse(f"the attribute(s) {', '.join(sorted(spelled))}")
-        self.value = torch.as_tensor(next(iter(spelled.values())))
+        (value,) = attributes.node.attributes.values()
+        text = isinstance(value, str) or (isinstance(value, tuple) and any(isinstance(v, str) for v in value))
+        self.value = np.array(value, dtype=object) if text else value
 
-    def compute(self) -> Tensor:
-        return self.value
+    def compute(self) -> Data:
+        return self.value if isinstance(self.value, np.ndarray) else torch.as_tensor(self.value)
 
 
 class Range(Operator):
@@ -239,7 +248,7 @@ class Range(Operator):
 
     def compute(self, start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
         count = max(math.ceil((limit.item() - start.item()) / delta.item()), 0)
-        refuse_giant((count,), "Range")
+        self.refuse_giant([count])
         return start + torch.arange(count, device=start.device).to(start.dtype) * delta
 
 

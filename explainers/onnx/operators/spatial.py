@@ -129,21 +129,40 @@ class ConvTranspose(Window):
 
 
 class MaxPool(Window):
-    """Largest value in each window; padding never wins."""
+    """Largest value in each window, padding never wins; and where it stood, counted through the whole input."""
+
+    max_outputs = 2
 
     def configure(self, attributes: Attributes) -> None:
         super().configure(attributes)
         self.ceil_mode = bool(attributes.integer("ceil_mode", 0))
-        attributes.ignore("storage_order")  # it concerns the indices output, which is not offered
+        self.by_column = bool(attributes.integer("storage_order", 0))
 
-    def compute(self, x: Tensor) -> Tensor:
+    def compute(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         kernel = self.kernel_shape or []
         stride, dilation = self.steps(kernel)
         pads = self.padding(x, kernel)
         extra = self.rounding(x, kernel, pads)
         widened = [(before, after + more) for (before, after), more in zip(pads, extra, strict=True)]
-        padded = pad(x, widened, value=-torch.inf)
-        return MAX_POOLS[len(kernel) - 1](padded, kernel, stride=stride, dilation=dilation)
+        numbers = x if x.is_floating_point() else x.double()  # torch pools no integers
+        padded = pad(numbers, widened, value=-torch.inf)
+        pool = MAX_POOLS[len(kernel) - 1]
+        if self.outputs == 1:
+            return pool(padded, kernel, stride=stride, dilation=dilation).to(x.dtype)
+        values, places = pool(padded, kernel, stride=stride, dilation=dilation, return_indices=True)
+        return values.to(x.dtype), self._in_input(places, list(padded.shape[2:]), x, widened)
+
+    def _in_input(self, places: Tensor, padded: list[int], x: Tensor, pads: Pads) -> Tensor:
+        """From the place in the padded image to the place in the input."""
+        space = list(x.shape[2:])
+        at = torch.unravel_index(places, padded)
+        inside = [axis - before for axis, (before, _) in zip(at, pads, strict=True)]
+        order = list(range(len(space)))
+        found = torch.zeros_like(places)
+        for axis in reversed(order) if self.by_column else order:
+            found = found * space[axis] + inside[axis]
+        image = torch.arange(x.shape[0] * x.shape[1], device=x.device) * math.prod(space)
+        return found + image.reshape(*x.shape[:2], *[1] * len(space))
 
 
 class AveragePool(Window):

@@ -1,0 +1,1 @@
+"""Processes apart from the web server, in which models and uploaded data are opened."""

@@ -52,16 +52,29 @@ class Store:
             while self._bytes > self._limit and len(self._items) > 1:
                 self._bytes -= self._items.popitem(last=False)[1][1]
 
+    def retry(self) -> None:
+        """Forget the failures that a second attempt may not meet."""
+        with self._lock:
+            for key, (value, size) in list(self._items.items()):
+                if isinstance(value, Failure) and value.again:
+                    del self._items[key]
+                    self._bytes -= size
+
 
 class Passing(ex.ExplainerError):
     """A failure that may be gone in a moment, such as too many visitors: it is never kept."""
 
 
+class Crashed(ex.ModelFailure):
+    """Whoever computed ended on the way. It is kept until the visitor does something: then it is tried once more."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """A computation that ended in an error, kept so that it is shown and not repeated."""
+    """A computation that ended in an error, kept so that it is shown and not repeated; `again`: not without a click."""
 
     message: str
+    again: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,7 +175,7 @@ def _make(key: Hashable, make: Callable[[], Any], store: Store) -> Any:
     except Passing:
         raise
     except ex.ExplainerError as error:
-        result = Failure(str(error))
+        result = Failure(str(error), isinstance(error, Crashed))
     except ex.Cancelled:
         raise
     except Exception as error:

@@ -31,7 +31,7 @@ FOLDERS_VARIABLE = "WHYBOARD_WORKSPACES"
 SETTINGS_VARIABLE = "WHYBOARD_SETTINGS"
 
 #: Formats that may run code when they are opened: only by name, and only in a worker whose lock has passed its test.
-Unsafe = Literal["keras", "pickle", "joblib", "dill", "torch module", "torchscript", "pt2"]
+Unsafe = Literal["keras", "pickle", "joblib", "dill", "cloudpickle", "torch module", "torchscript", "pt2"]
 
 #: A bare host name, as it stands in an address: no scheme, no port, no path.
 Host = Annotated[

@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 import explainers as ex
-from dashboard import session
+from dashboard import session, trust
 from dashboard.figures.text import distinct, plain_text
 from dashboard.markdown import literal
 from dashboard.view import View
@@ -42,6 +42,8 @@ def header() -> None:
     view = session.view()
     if not view.workspace.private:
         st.query_params["w"] = view.workspace.key  # going from page to page drops it, and a reload needs it
+    else:
+        st.query_params["own"] = "1"  # by which a reload knows what is gone
     title, model, target, scale, threshold = st.columns(
         [2.6, 1.6, 1.2, 1.2, 1.4], vertical_alignment="bottom"
     )
@@ -66,7 +68,8 @@ def _subtitle(view: View) -> str:
     kind = "test " if not view.workspace.unknown_roles else ""
     note = " · synthetic data" if about.synthetic else ""
     unknown = " · may include training rows" if view.workspace.unknown_roles else ""
-    return f"{which.replace(' ', f' {kind}', 1)}{note}{unknown}"
+    ran = " · its file was allowed to run code" if trust.ran_code(view.model) else ""
+    return f"{which.replace(' ', f' {kind}', 1)}{note}{unknown}{ran}"
 
 
 def _story(view: View) -> str | None:

@@ -17,6 +17,14 @@ from dashboard.view import View
 from dashboard.workers.remote import Remote
 from dashboard.workspace import OpenWorkspace
 
+GONE = (
+    "What you had uploaded is gone: uploads are kept in memory alone, and end with the page, the visit or the server. "
+    "Drop the files again to go on."
+)
+DELETED = (
+    "Your uploads were deleted: the files, the process that held them, and everything computed from them."
+)
+
 
 @dataclasses.dataclass
 class Place:
@@ -35,6 +43,8 @@ def current() -> Place | None:
         except ex.ExplainerError as error:
             st.session_state["notice"] = str(error)
             st.query_params.clear()
+    elif "place" not in st.session_state and st.query_params.pop("own", None) is not None:
+        st.session_state["news"] = GONE
     return cast(Place | None, st.session_state.get("place"))
 
 
@@ -48,6 +58,7 @@ def open_prepared(name: str) -> None:
 def open_private(workspace: OpenWorkspace, remote: Remote) -> None:
     """Open an upload: it lives in this session alone, and its model in a process of its own."""
     st.query_params.clear()
+    st.query_params["own"] = "1"
     _enter(Place(workspace, Compute(remote), Selection()))
 
 
@@ -76,6 +87,7 @@ def forget_private() -> None:
         _forget_files(st.session_state[key])
         del st.session_state[key]
     st.session_state["deletions"] = st.session_state.get("deletions", 0) + 1
+    st.session_state["news"] = DELETED
     leave()
 
 
@@ -105,4 +117,6 @@ def view() -> View:
 
 def select(selection: Selection) -> None:
     """Change the selection; every page shows it from the next run on."""
-    cast(Place, st.session_state["place"]).selection = selection
+    place = cast(Place, st.session_state["place"])
+    place.selection = selection
+    place.compute.store.retry()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -15,7 +15,8 @@ import pandas as pd
 import streamlit as st
 
 import explainers as ex
-from dashboard import private, session
+from dashboard import private, session, trust
+from dashboard.compute import Crashed, Passing
 from dashboard.configuration import settings
 from dashboard.markdown import literal
 from dashboard.workers import containment
@@ -23,13 +24,17 @@ from dashboard.workers.remote import Remote
 from dashboard.workspace import Description, FeatureNote, OpenModel, OpenWorkspace, describe
 
 REFUSED = """
-Opened: **ONNX**, **XGBoost** (JSON, UBJ), **LightGBM** (text), **skops** (scikit-learn), **safetensors** with a declared
-architecture; tables as **CSV**, **Parquet**, **Arrow**; pictures as a **zip** of folders or an **npz**.
+**Opened:** ONNX, XGBoost (JSON, UBJ), LightGBM (text), CatBoost (cbm), skops (scikit-learn), safetensors and torch weights
+with a declared architecture; tables as CSV, Parquet, Arrow; pictures as a zip of folders or an npz.
 
-Refused: **pickle**, **joblib**, **TorchScript**, **.pt2**, **Keras .h5**. Opening one of these runs whatever code its author
-put into it. Save the model again in one of the formats above: `skops.io.dump(model, "model.skops")`,
-`model.save_model("model.json")`, `torch.onnx.export(module, example, "model.onnx", dynamo=True)`.
+**Refused:** pickle, joblib, dill, TorchScript, .pt2, Keras. Opening one of these runs, or may run, code that its author put
+into it. On your own machine, `whyboard convert FILE` turns it into a format that holds none. Or save the model again:
+`skops.io.dump(model, "model.skops")`, `model.save_model("model.json")`,
+`torch.onnx.export(module, example, "model.onnx", dynamo=True)`.
 """
+
+#: Notes on a file that are shown as they are; more of them stand in a box to be opened.
+MOST_NOTES = 3
 
 _KINDS = ("number", "integer", "category", "boolean")
 _USES = ("feature", "true outcome", "train/test role", "ignore")
@@ -54,7 +59,7 @@ def draw() -> None:
     data_file = st.file_uploader(
         "Data", key=f"upload-data{again}", help="A table, or pictures in a zip or npz."
     )
-    st.caption("Stays on this machine.")
+    st.caption("Kept in this server's memory alone, for you alone, and gone soon after you close this page.")
     with st.expander("What can be opened, and why some files are refused"):
         st.markdown(REFUSED)
     model = _model(model_file) if model_file is not None else None
@@ -65,7 +70,8 @@ def draw() -> None:
     )
     if data_file is not None and data is not None:
         _preview(model, data, data_file.name, model_file.name if model_file is not None else "")
-    if any(place.workspace.private for place in st.session_state.get("places", {}).values()):
+    places = st.session_state.get("places", {}).values()
+    if "upload-remote" in st.session_state or any(place.workspace.private for place in places):
         st.button("Delete my uploads now", on_click=session.forget_private, icon=":material/delete:")
 
 
@@ -85,9 +91,9 @@ def _remote_for_another_model() -> Remote:
     return _remote()
 
 
-def _open_model(content: bytes, architecture: Any, name: str) -> ex.Model:
+def _open_model(content: bytes, architecture: Any, name: str, trusted: bool) -> ex.Model:
     limits = settings().limits.limits()
-    allow = containment.allowed(settings().formats.allow) if st.session_state.get("upload-trusted") else ()
+    allow = containment.allowed(settings().formats.allow) if trusted else ()
     return _remote_for_another_model().load_model(
         lambda: content, architecture=architecture, name=name, allow=allow, limits=limits
     )
@@ -106,14 +112,16 @@ def _model(file: Any) -> ex.Model | None:
             architecture = json.loads(declared.getvalue())
         except (ValueError, UnicodeDecodeError) as error:
             st.error(literal(f"{declared.name} is not JSON: {error}"), icon=":material/error:")
-    trusted = bool(st.session_state.get("upload-trusted"))
+    trusted = bool(st.session_state.get(_trust_key(file)))
     key = f"{file.file_id}:{declared.file_id if declared is not None else ''}:{trusted}"
     model: ex.Model | None = _read(
-        "model", file, lambda: _open_model(file.getvalue(), architecture, file.name), key
+        "model", file, lambda: _open_model(file.getvalue(), architecture, file.name, trusted), key
     )
-    if model is None and settings().formats.allow:
-        _offer_trust()
-    if model is None and "architecture" in str(st.session_state.get("upload-error-model", "")):
+    said = str(st.session_state.get("upload-error-model", ""))
+    if trusted or _runs_code(said):
+        _offer_trust(file, trusted)
+    # A widget that is not drawn forgets what it holds: the architecture stays beside the model it belongs to.
+    if declared is not None or (model is None and "architecture" in said):
         st.file_uploader(
             "Architecture (JSON)",
             key="upload-architecture",
@@ -122,20 +130,30 @@ def _model(file: Any) -> ex.Model | None:
     return model
 
 
-def _offer_trust() -> None:
-    """Formats that run code, where the operator allows some and the lock has passed its test."""
-    offered = containment.allowed(settings().formats.allow)
-    if not offered:
+def _trust_key(file: Any) -> str:
+    """Trust is in one file: another one is asked about again."""
+    return f"upload-trust-{file.file_id}"
+
+
+def _runs_code(refusal: str) -> bool:
+    """Whether a file was refused for a format that the operator allows."""
+    return any(form.why in refusal for form in ex.FORMATS if form.name in settings().formats.allow)
+
+
+def _offer_trust(file: Any, given: bool) -> None:
+    """A format that runs code, where the operator allows it and the lock has passed its test."""
+    if not containment.allowed(settings().formats.allow):
         st.caption(
-            "Formats that run code are enabled here, but the lock's self-test did not pass: they stay refused."
+            "The operator allows this format, but the lock's self-test did not pass here: it stays refused."
         )
         return
-    st.error(
-        f"Opening {', '.join(offered)} runs whatever code the file's author put into it. It runs in a locked process without "
-        "files or network, and can still answer falsely. `whyboard convert` makes a safe file of your own models.",
-        icon=":material/warning:",
-    )
-    st.checkbox("I know where this file comes from: open it all the same", key="upload-trusted")
+    if not given:
+        st.warning(
+            "Here it can be opened all the same, in a locked process without files or network. The code in it runs there, "
+            "and the model can answer falsely.",
+            icon=":material/warning:",
+        )
+    st.checkbox("I know where this file comes from: open it all the same", key=_trust_key(file))
 
 
 def _read(what: str, file: Any, load: Any, key: str | None = None) -> Any:
@@ -144,24 +162,39 @@ def _read(what: str, file: Any, load: Any, key: str | None = None) -> Any:
     held = st.session_state.get(f"upload-read-{what}")
     if held is None or held[0] != key:
         try:
-            held = (key, load(), "")
+            held = (key, load(), "", False)
         except ex.ExplainerError as error:
-            held = (key, None, str(error))
+            held = (key, None, str(error), isinstance(error, Passing | Crashed))
         st.session_state[f"upload-read-{what}"] = held
     st.session_state[f"upload-error-{what}"] = held[2]
     if held[2]:
-        st.error(literal(held[2]), icon=":material/error:")
+        _failed(what, held[2], again=held[3])
     return held[1]
+
+
+def _failed(what: str, sentence: str, again: bool) -> None:
+    """The sentence; where a second attempt may go better, the way to it."""
+    if what == "data" and sentence == st.session_state.get("upload-error-model"):
+        return  # said already, with the same button
+    st.error(literal(sentence), icon=":material/error:")
+    if again:
+        st.button(
+            "Try again", on_click=_forget_failures, icon=":material/refresh:", key=f"upload-again-{what}"
+        )
+
+
+def _forget_failures() -> None:
+    for what in ("model", "data"):
+        if st.session_state.get(f"upload-error-{what}"):
+            st.session_state.pop(f"upload-read-{what}", None)
 
 
 def _preview(model: ex.Model | None, data: ex.Dataset, data_name: str, model_name: str) -> None:
     """What was inferred, correctable in place, the checklist, and the button."""
     if model is not None:
         st.success(literal(f"{model_name}: {model.family}, {model.task}"), icon=":material/check:")
-        for note in model.notes:
-            st.caption(literal(note))
-    for note in data.notes:
-        st.caption(literal(note))
+        _notes("About the model", (*trust.of_predictions(model), *trust.of_file(model)))
+    _notes("About the data", data.notes)
     classes = _class_names(model)
     table: pd.DataFrame | None = None
     if data.modality == "table":
@@ -188,6 +221,18 @@ def _preview(model: ex.Model | None, data: ex.Dataset, data_name: str, model_nam
         width="stretch",
         key="upload-open",
     )
+
+
+def _notes(title: str, notes: Sequence[str]) -> None:
+    """What reading a file found worth saying: one quiet paragraph, what is long folded away."""
+    if not notes:
+        return
+    lines = [literal(note) for note in notes]
+    if len(lines) <= MOST_NOTES:
+        st.caption("  \n".join(lines))
+    else:
+        with st.expander(f"{title}: {len(lines)} notes"):
+            st.caption("  \n".join(lines))
 
 
 def _open(workspace: OpenWorkspace) -> None:
@@ -333,6 +378,7 @@ def _dataset(data: ex.Dataset, table: pd.DataFrame, model: ex.Model) -> ex.Datas
     cases = ex.Dataset.from_frame(
         data.X, target[0] if target else None, role=roles[0] if roles else None, ignore=ignore
     )
+    cases = cases.with_notes(*data.notes)
     features = {feature.name: feature for feature in cases.schema.features}
     notes = tuple(
         _note(row, features[row.column], data) for row in table.itertuples() if row.column in features

@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from typing import TypeVar
-
-import torch
+from typing import TYPE_CHECKING, TypeVar
 
 from explainers.errors import InvalidSetting, OutOfMemory
+from explainers.lazily import lazily
 from explainers.progress import Progress, silent
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = lazily("torch")
 
 T = TypeVar("T")
 

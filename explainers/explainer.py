@@ -9,18 +9,23 @@ from __future__ import annotations
 import abc
 import dataclasses
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import torch
 
 from explainers.dataset import Dataset
 from explainers.errors import InvalidSetting
 from explainers.explanation import Explanation, Reference
+from explainers.lazily import lazily
 from explainers.model import Model
 from explainers.progress import Progress
 from explainers.schema import Modality
 from explainers.settings import validate
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = lazily("torch")
 
 Need = Literal["gradients", "layers", "trees", "raw", "truth", "several rows"]
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from explainers.dataset import Dataset
 from explainers.errors import InvalidSetting
+from explainers.lazily import lazily
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = lazily("torch")
 
 Fill = Literal["mean", "blur"]
 
@@ -50,15 +54,15 @@ def blurred(pictures: Float[np.ndarray, "m c h w"]) -> Float[np.ndarray, "m c h 
     return out
 
 
-def _gaussian(sigma: float) -> Float[Tensor, " r"]:
+def _gaussian(sigma: float) -> Float[torch.Tensor, " r"]:
     at = torch.arange(-int(3 * sigma + 0.5), int(3 * sigma + 0.5) + 1, dtype=torch.float32)
     weights = torch.exp(-(at**2) / (2 * sigma**2))
     return weights / weights.sum()
 
 
 def _along(
-    planes: Float[Tensor, "c 1 h w"], kernel: Float[Tensor, " r"], axis: int
-) -> Float[Tensor, "c 1 h w"]:
+    planes: Float[torch.Tensor, "c 1 h w"], kernel: Float[torch.Tensor, " r"], axis: int
+) -> Float[torch.Tensor, "c 1 h w"]:
     """Convolve along height (2) or width (3); the border is repeated, so a uniform picture stays as it is."""
     reach = len(kernel) // 2
     border = (0, 0, reach, reach) if axis == 2 else (reach, reach, 0, 0)

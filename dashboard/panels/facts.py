@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import explainers as ex
+from dashboard import trust
 from dashboard.figures.numbers import Scale, counted, number, percent
 from dashboard.figures.performance import calibration, confusion, residuals
 from dashboard.figures.text import plain_text
@@ -37,6 +38,9 @@ class Facts:
 
     def blocks(self, view: View) -> list[Block]:
         items = [{"style": "sentence", "text": text} for text in _about(view)]
+        style = "warning" if trust.ran_code(view.model) else "caption"
+        items += [{"style": style, "text": plain_text(note, 400)} for note in trust.of_file(view.model)]
+        items += [{"style": "caption", "text": plain_text(note, 400)} for note in view.data.notes]
         blocks: list[Block] = [
             {"id": "facts.model", "kind": "text", "area": self.area, "title": self.title, "items": items}
         ]

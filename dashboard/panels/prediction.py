@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import explainers as ex
-from dashboard import words
+from dashboard import trust, words
 from dashboard.figures.numbers import Scale
 from dashboard.figures.performance import score_histogram
 from dashboard.figures.text import plain_text
@@ -32,7 +32,10 @@ class Prediction:
         ]
         items += [
             {"style": "caption", "text": text}
-            for text in (calibration(view), *(plain_text(note, 400) for note in view.model.notes))
+            for text in (
+                calibration(view),
+                *(plain_text(note, 400) for note in trust.of_predictions(view.model)),
+            )
             if text
         ]
         chart = score_histogram(

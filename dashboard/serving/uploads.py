@@ -41,7 +41,9 @@ class Uploads:
             await self._app(scope, receive, send)
             return
         session, _, file = place.partition("/")
-        length = Headers(scope=scope).get("content-length", "")
+        headers = Headers(scope=scope)
+        # In pieces an upload has any length, whatever it says beside.
+        length = "" if "transfer-encoding" in headers else headers.get("content-length", "")
         refused = self._refusal(session, length)
         if refused:
             status, sentence = refused

@@ -38,7 +38,15 @@ def unpack(body: Any, arrays: tuple[np.ndarray, ...]) -> Any:
     """The value that `pack` was given; raises `ProtocolError` for anything else."""
     try:
         return _unpack(body, arrays, 0)
-    except (TypeError, ValueError, KeyError, IndexError, AttributeError, ex.ExplainerError) as error:
+    except (
+        TypeError,
+        ValueError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+        ex.ExplainerError,
+    ) as error:
         raise ProtocolError(f"a value that is none ({type(error).__name__})") from error
 
 
@@ -88,6 +96,8 @@ def _pack_other(value: Any) -> Any:
 
 
 def _unpack(body: Any, arrays: tuple[np.ndarray, ...], depth: int) -> Any:
+    if isinstance(body, str) and not body.isascii():
+        body.encode()  # half a character, which no page can show, is a ValueError
     if body is None or isinstance(body, (bool, int, float, str)):
         return body
     if depth > DEEPEST or not isinstance(body, dict):

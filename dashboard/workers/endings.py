@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
 import logging
+import os
 import re
 import signal
 from typing import Any
@@ -62,22 +64,35 @@ def error(body: Any, verb: str) -> Exception:
     if not isinstance(body, list) or len(body) != 2 or not all(isinstance(part, str) for part in body):
         return WorkerDied(nonsense(verb))
     name, text = body
-    if name == "Cancelled":
-        return ex.Cancelled()
     if name in _ERRORS:
-        return _ERRORS[name](text[:4000])
+        return _ERRORS[name](_printable(text[:4000]))
     if name == "MemoryError":
         return ex.OutOfMemory(
             f"The model needs more memory while {_DOING[verb]} than setting workers.memory_gib allows."
         )
     if name in ("ImportError", "ModuleNotFoundError"):
-        return ex.UnsupportedModel(f"A library is missing here: {text[:400]}.")
-    log.error("%s in a worker while %s at %s", tame(name), _DOING[verb], tame(text))
+        return ex.UnsupportedModel(f"A library is missing here: {_printable(text[:400])}.")
+    kind = _kind(name)
+    log.error("%s in a worker while %s at %s", kind, _DOING[verb], _place(text))
     return ex.ModelFailure(
-        f"This could not be computed: an {tame(name)} while {_DOING[verb]}. Your data and selection are still here."
+        f"This could not be computed: an {kind} while {_DOING[verb]}. Your data and selection are still here."
     )
 
 
-def tame(text: str) -> str:
-    """What a worker says, fit for a log: letters, digits and the signs of a path."""
-    return re.sub(r"[^\w ./:\-]", "?", text)[:200]
+def _printable(text: str) -> str:
+    """A sentence without characters that control a terminal or a page."""
+    return "".join(sign if sign.isprintable() or sign == "\n" else " " for sign in text)
+
+
+def _kind(name: str) -> str:
+    """One of Python's own kinds of errors; what a model calls its own may hold anything."""
+    found = getattr(builtins, name.removeprefix("unexpected "), None)
+    known = isinstance(found, type) and issubclass(found, Exception)
+    return f"unexpected {found.__name__}" if known else "unexpected error"
+
+
+def _place(text: str) -> str:
+    """File and line, where there is such a file here; a worker may write anything in their stead."""
+    path, _, line = text.rpartition(":")
+    known = len(text) < 500 and re.fullmatch(r"[\w./+-]+\.py", path) and re.fullmatch(r"[0-9]{1,6}", line)
+    return text if known and os.path.isfile(path) else "an unknown place"

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import explainers as ex
 from dashboard.compute import Passing
 from dashboard.workers.starting import Starter
-from dashboard.workers.supervisor import Lessons, Worker
+from dashboard.workers.supervisor import Lessons, Sound, Worker
 
 #: Seconds between two looks for workers that nobody has asked for long.
 ROUNDS = 20.0
@@ -33,14 +33,14 @@ class Pool:
         Pool._all.add(self)
         _janitor()
 
-    def teach(self, name: str, verb: str, arguments: Callable[[], dict[str, Any]]) -> Any:
+    def teach(self, name: str, verb: str, arguments: Callable[[], dict[str, Any]], sound: Sound | None = None) -> Any:  # fmt: skip
         """Let every worker hold something, this one now and the others when they are next asked; the answer."""
         with self._free(None) as worker:
             before = self.lessons.get(name)
             self.lessons[name] = (verb, arguments)
             taught = False
             try:
-                answer = worker.teach(name)
+                answer = worker.teach(name, sound)
                 taught = True
             finally:
                 if not taught:  # what fails once is not tried again by every new process
@@ -53,12 +53,10 @@ class Pool:
         for name in names:
             self.lessons.pop(name, None)
 
-    def ask(
-        self, verb: str, arguments: dict[str, Any], seconds: float, progress: ex.Progress | None = None
-    ) -> Any:
+    def ask(self, verb: str, arguments: dict[str, Any], seconds: float, progress: ex.Progress | None = None, sound: Sound | None = None) -> Any:  # fmt: skip
         """The answer of the first free worker. Raises `ExplainerError`."""
         with self._free(progress) as worker:
-            return worker.ask(verb, arguments, seconds, progress)
+            return worker.ask(verb, arguments, seconds, progress, sound)
 
     @property
     def pids(self) -> list[int]:

@@ -36,8 +36,19 @@ LARGE = 2**20
 #: Bytes of JSON that a message may have: column names and diagnostics, never data.
 MOST_JSON = 64 * 2**20
 
-#: Dimensions of an array.
+#: Lists and objects in the JSON of a message, and values in all: while they are made every other visitor waits.
+MOST_NESTED = 2 * 2**20
+MOST_VALUES = 8 * 2**20
+
+#: A report, an error or a cancel, of which any number may come, may have this part of all three.
+SMALL_PART = 8
+
+#: Dimensions of an array, and the length of one of them.
 MOST_AXES = 8
+LONGEST = 2**40
+
+#: Seconds in which a message that has begun must end.
+REST = 60.0
 
 _ALIGN = 16
 
@@ -58,6 +69,10 @@ class ProtocolError(Exception):
 
 class Closed(Exception):
     """The other side is gone."""
+
+
+class Unheard(Closed):
+    """The other side does not take what it is sent."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,8 +101,8 @@ class Channel:
         """Close this end; the other side sees it at its next word."""
         self._socket.close()
 
-    def send(self, message: Message) -> None:
-        """Send a message; raises `Closed` where nobody listens any more."""
+    def send(self, message: Message, seconds: float | None = None) -> None:
+        """Send a message; raises `Closed` where nobody listens any more, `Unheard` where nobody did for so many seconds."""
         held = [np.ascontiguousarray(item) for item in message.arrays]
         arrays = [[item.dtype.str, list(item.shape)] for item in held]
         text = json.dumps({"body": message.body, "arrays": arrays}, separators=(",", ":")).encode()
@@ -96,21 +111,22 @@ class Channel:
         flags = IN_FILE if large else 0
         header = HEADER.pack(MARK, message.kind, flags, 0, message.number, len(text), size, 0)
         with self._spoken():
+            self._socket.settimeout(seconds)
             if large:
                 self._send_file(header, held)
                 self._socket.sendall(text)
             else:
                 self._socket.sendall(b"".join([header, text, *_pieces(held)]))
 
-    def receive(self, seconds: float | None = None) -> Message | None:
+    def receive(self, seconds: float | None = None, rest: float = REST) -> Message | None:
         """The next message; ``None`` after so many seconds without one.
 
-        Once a message has begun its rest must follow within a minute. Raises `Closed`, or `ProtocolError` for
+        Once a message has begun it must end within `rest` seconds. Raises `Closed`, or `ProtocolError` for
         anything that is not a message.
         """
         if not self.waits(seconds):
             return None
-        deadline = time.monotonic() + 60.0
+        deadline = time.monotonic() + rest
         with self._spoken():
             header, descriptors = self._read_header(deadline)
             try:
@@ -122,17 +138,16 @@ class Channel:
     def waits(self, seconds: float | None = 0.0) -> bool:
         """Whether something lies ready to be received within so many seconds."""
         try:
-            ready, _, _ = select.select([self._socket], [], [], seconds)
+            return _readable(self._socket, seconds)
         except (OSError, ValueError):
             raise Closed from None
-        return bool(ready)
 
     @contextlib.contextmanager
     def _spoken(self) -> Any:
         try:
             yield
-        except (BrokenPipeError, ConnectionError, TimeoutError) as error:
-            raise Closed from error
+        except TimeoutError as error:
+            raise Unheard from error
         except OSError as error:
             raise Closed from error
 
@@ -165,15 +180,19 @@ class Channel:
         mark, kind, flags, _, number, json_bytes, size, _ = header
         if mark != MARK or kind not in Kind._value2member_map_ or bool(flags & IN_FILE) != bool(descriptors):
             raise ProtocolError("a header that is none")
-        if json_bytes > MOST_JSON or size > self._limit:
+        part = 1 if kind in (Kind.REQUEST, Kind.RESULT) else SMALL_PART
+        if json_bytes > MOST_JSON // part or size > self._limit:
             raise ProtocolError(f"a message of {json_bytes + size:,} bytes")
         text = self._exactly(json_bytes, deadline)
+        _require_modest(text, part)
         try:
             outer = json.loads(text)
             body, stated = outer["body"], outer["arrays"]
         except (ValueError, KeyError, TypeError, RecursionError):
             raise ProtocolError("a body that is not JSON of the agreed form") from None
         kinds = [_stated(item) for item in stated] if isinstance(stated, list) else []
+        if any(_bytes_of(dtype, [max(side, 1) for side in shape]) > self._limit for dtype, shape in kinds):
+            raise ProtocolError("an array of nothing that is longer than any")
         if sum(_padded(_bytes_of(*item)) for item in kinds) != size:
             raise ProtocolError("arrays whose sizes do not add up")
         buffer = _from_file(descriptors[0], size) if descriptors else self._exactly(size, deadline)
@@ -191,6 +210,22 @@ class Channel:
                 raise Closed
             got += received
         return buffer
+
+
+def _readable(end: socket.socket, seconds: float | None) -> bool:
+    """Whether there is something to read; `select` knows only the first 1,024 descriptors, and a server has more."""
+    if not hasattr(select, "poll"):
+        return bool(select.select([end], [], [], seconds)[0])
+    waiting = select.poll()
+    waiting.register(end, select.POLLIN)
+    return bool(waiting.poll(None if seconds is None else math.ceil(1000 * seconds)))
+
+
+def _require_modest(text: bytearray, part: int) -> None:
+    """Refuse what would take much more memory than its text, before it is made; signs inside of texts count too."""
+    nested = text.count(b"[") + text.count(b"{")
+    if nested > MOST_NESTED // part or text.count(b",") > MOST_VALUES // part:
+        raise ProtocolError("more values in a message than are ever sent")
 
 
 def _padded(size: int) -> int:
@@ -221,34 +256,51 @@ def _descriptors(notes: Sequence[tuple[int, int, bytes]]) -> list[int]:
     return list(found)
 
 
+def _text(name: Any) -> str:
+    if not isinstance(name, str):
+        raise TypeError
+    return name
+
+
 def _stated(item: Any) -> tuple[np.dtype[Any], tuple[int, ...]]:
     """Type and shape as stated: plain numbers, truth values, texts of fixed width and times; never objects."""
     try:
         name, shape = item
-        dtype = np.dtype(str(name))
+        dtype = np.dtype(_text(name))
         sides = tuple(shape)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, SyntaxError, OverflowError):  # whatever numpy makes of a strange name
         raise ProtocolError("an array without type and shape") from None
-    whole = all(isinstance(side, int) and not isinstance(side, bool) and side >= 0 for side in sides)
-    if dtype.kind not in "biufUMm" or dtype.hasobject or not whole or len(sides) > MOST_AXES:
+    whole = all(
+        isinstance(side, int) and not isinstance(side, bool) and 0 <= side <= LONGEST for side in sides
+    )
+    if dtype.kind not in "biufUMm" or not dtype.itemsize or not whole or len(sides) > MOST_AXES:
         raise ProtocolError("an array of a type or shape that is not sent")
     return dtype, sides
 
 
-def _bytes_of(dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
+def _bytes_of(dtype: np.dtype[Any], shape: Sequence[int]) -> int:
     return dtype.itemsize * math.prod(shape)
 
 
 def _from_file(descriptor: int, size: int) -> bytearray:
+    """A copy; positions are our own, since the other side can move the one that it shares with us."""
+    if os.fstat(descriptor).st_size < size:
+        raise ProtocolError("a memory file shorter than it says")
     buffer = bytearray(size)
     view, got = memoryview(buffer), 0
-    os.lseek(descriptor, 0, os.SEEK_SET)
     while got < size:
-        part = os.readv(descriptor, [view[got:]])
+        part = os.preadv(descriptor, [view[got:]], got)
         if part == 0:
             raise ProtocolError("a memory file shorter than it says")
         got += part
     return buffer
+
+
+def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    try:
+        return np.empty(shape, dtype)
+    except ValueError:  # its other sides are too long together
+        raise ProtocolError("an array of a type or shape that is not sent") from None
 
 
 def _views(buffer: bytearray, kinds: Sequence[tuple[np.dtype[Any], tuple[int, ...]]]) -> list[np.ndarray]:
@@ -257,7 +309,7 @@ def _views(buffer: bytearray, kinds: Sequence[tuple[np.dtype[Any], tuple[int, ..
     for dtype, shape in kinds:
         size = _bytes_of(dtype, shape)
         if size == 0:
-            found.append(np.empty(shape, dtype))
+            found.append(_empty(shape, dtype))
         else:
             found.append(np.frombuffer(buffer, dtype, math.prod(shape), at).reshape(shape))
         at += _padded(size)

@@ -23,6 +23,10 @@ class WorkerDied(Exception):
     """The process ended, or is no longer to be trusted; the text says how, as people would."""
 
 
+class TooSlow(WorkerDied):
+    """It was stopped because it took too long, and would again."""
+
+
 class Starter(Protocol):
     """Makes worker processes and knows how they ended."""
 
@@ -163,6 +167,13 @@ _WITHOUT_THREADS = {
 }
 
 
+#: How the names of variables begin that a worker may know: where programs are, in which language, with how many threads.
+_KNOWN = (
+    "PATH", "LD_", "DYLD_", "LANG", "LC_", "TZ", "HOME", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "WINDIR", "VIRTUAL_ENV",
+    "CONDA_PREFIX", "PYTHON", "OMP_", "KMP_", "MKL_", "OPENBLAS_", "NUMBA_", "COVERAGE_",
+)  # fmt: skip
+
+
 def _start(command: list[str], keep: int, *, one_thread: bool, threads: int) -> subprocess.Popen[bytes]:
     variables = {**environment(), "OMP_WAIT_POLICY": "PASSIVE", "KERAS_BACKEND": "torch"}
     variables |= dict.fromkeys(ONE_THREAD, "1") if one_thread else {}
@@ -171,10 +182,14 @@ def _start(command: list[str], keep: int, *, one_thread: bool, threads: int) -> 
 
 
 def environment() -> dict[str, str]:
-    """This process's environment, in which another one finds the same packages wherever it is started."""
+    """What of this process's environment another one may know, in which it finds the same packages wherever it is started.
+
+    An operator's passwords and keys often stand in the environment; a worker runs strangers' code and answers strangers.
+    """
     root = str(Path(__file__).resolve().parents[2])
     others = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([root, *others])}
+    known = {name: value for name, value in os.environ.items() if name.upper().startswith(_KNOWN)}
+    return {**known, "PYTHONPATH": os.pathsep.join([root, *others])}
 
 
 def _end(end: socket.socket, process: subprocess.Popen[bytes]) -> None:

@@ -9,16 +9,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import queue
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import explainers as ex
+from dashboard.compute import Crashed
 from dashboard.workers import codec, endings
-from dashboard.workers.protocol import Channel, Closed, Kind, Message, ProtocolError
-from dashboard.workers.starting import Starter, WorkerDied
+from dashboard.workers.protocol import REST, Channel, Closed, Kind, Message, ProtocolError, Unheard
+from dashboard.workers.starting import Starter, TooSlow, WorkerDied
 
 log = logging.getLogger("whyboard")
 
@@ -27,6 +30,9 @@ GRACE = 2.0
 
 #: Seconds between two looks at whether the asker still waits.
 BEAT = 0.1
+
+#: Whether an answer has the form that it must have.
+Sound = Callable[[Any], bool]
 
 #: What a process is taught, by name: the verb, and how to come by its arguments again.
 Lessons = dict[str, tuple[str, Callable[[], dict[str, Any]]]]
@@ -40,6 +46,7 @@ class _Process:
     channel: Channel
     taught: dict[str, Any] = dataclasses.field(default_factory=dict)
     stale: float | None = None  # when its cancelled request must have ended
+    last: weakref.finalize[Any, Any] | None = None
     number: int = 0
 
 
@@ -58,33 +65,54 @@ class Worker:
         """The process's number, or ``None`` while there is none."""
         return None if self._process is None else self._process.pid
 
-    def ask(self, verb: str, arguments: dict[str, Any], seconds: float, progress: ex.Progress | None = None) -> Any:  # fmt: skip
-        """The answer; the caller holds `turn`. Raises `ExplainerError` where it failed, took too long or died."""
-        return self._asked(verb, arguments, seconds, progress, "")
+    def ask(self, verb: str, arguments: dict[str, Any], seconds: float, progress: ex.Progress | None = None, sound: Sound | None = None) -> Any:  # fmt: skip
+        """The answer; the caller holds `turn`. Raises `ExplainerError` where it failed, took too long, died, or is not `sound`."""
+        return self._asked(verb, arguments, seconds, progress, "", sound)
 
-    def teach(self, name: str) -> Any:
+    def teach(self, name: str, sound: Sound | None = None) -> Any:
         """The answer to a lesson, now; the caller holds `turn`."""
         verb, arguments = self._lessons[name]
-        answer = self._asked(verb, arguments(), self._parent.terms.open_seconds, None, name)
+        answer = self._asked(verb, arguments(), self._parent.terms.open_seconds, None, name, sound)
         if self._process is not None:
             self._process.taught[name] = arguments
         return answer
 
-    def _asked(self, verb: str, arguments: dict[str, Any], seconds: float, progress: ex.Progress | None, lesson: str) -> Any:  # fmt: skip
+    def _asked(self, verb: str, arguments: dict[str, Any], seconds: float, progress: ex.Progress | None, lesson: str, sound: Sound | None) -> Any:  # fmt: skip
         try:
             self._ready(lesson)
-            return self._exchange(verb, arguments, seconds, progress)
+            return self._exchange(verb, arguments, seconds, progress, sound)
         except WorkerDied as death:
             self.end()
-            raise ex.ModelFailure(f"{death}; your data and selection are still here.") from death
+            kind = ex.ModelFailure if isinstance(death, TooSlow) else Crashed
+            raise kind(f"{death}; your data and selection are still here.") from death
         finally:
             self.used = time.monotonic()
+            if self._process is not None and self._process.stale is not None:
+                self._end_if_stuck(self._process)
 
     def end(self) -> None:
         """Kill the process; what it held is taught again when it is next asked."""
         process, self._process = self._process, None
         if process is not None:
-            _abandon(self._parent, process.pid, process.channel)
+            if process.last is not None:
+                process.last.detach()
+            process.channel.close()
+            _kill(self._parent, process.pid)
+
+    def _end_if_stuck(self, process: _Process) -> None:
+        """A while after a cancel: nobody may ask again, and what does not stop by itself would keep a processor busy."""
+
+        def look() -> None:
+            if self.turn.acquire(blocking=False):  # else it is asked again, and that looks too
+                try:
+                    if self._process is process and process.stale is not None and not _settled(process):
+                        self.end()
+                finally:
+                    self.turn.release()
+
+        timer = threading.Timer(GRACE, look)
+        timer.daemon = True
+        timer.start()
 
     def _ready(self, but: str) -> None:
         """A process that holds what it should (but for this lesson, which is just being taught), not one that still works on what was cancelled."""
@@ -93,24 +121,30 @@ class Worker:
         if self._process is None:
             pid, end = self._parent.fork()
             self._process = _Process(pid, Channel(end, self._parent.terms.reply_bytes))
-            last = weakref.finalize(self, _abandon, self._parent, pid, self._process.channel)
+            last = weakref.finalize(self, _left_behind, self._parent, pid, self._process.channel)
             last.atexit = False  # at the end of this process the starter ends them all
+            self._process.last = last
         for name, (verb, arguments) in list(self._lessons.items()):
             if name != but and self._process.taught.get(name) is not arguments:
-                self._process.taught[name] = arguments
                 self._exchange(verb, arguments(), self._parent.terms.open_seconds, None)
+                self._process.taught[name] = arguments
 
-    def _exchange(self, verb: str, arguments: dict[str, Any], seconds: float, progress: ex.Progress | None) -> Any:  # fmt: skip
+    def _exchange(self, verb: str, arguments: dict[str, Any], seconds: float, progress: ex.Progress | None, sound: Sound | None = None) -> Any:  # fmt: skip
         process = self._process
         assert process is not None
         process.number += 1
         body, arrays = codec.pack({"do": verb, **arguments})
         try:
-            process.channel.send(Message(Kind.REQUEST, process.number, body, arrays))
+            process.channel.send(Message(Kind.REQUEST, process.number, body, arrays), seconds)
             with _cancelled_unless_answered(process):
                 message = _awaited(process, verb, seconds, progress)
             if message.kind is Kind.RESULT:
-                return codec.unpack(message.body, message.arrays)
+                answer = codec.unpack(message.body, message.arrays)
+                if sound is not None and not sound(answer):
+                    raise ProtocolError(f"an answer to {verb} of another form")
+                return answer
+        except Unheard:
+            raise TooSlow(endings.too_slow(verb, seconds)) from None
         except Closed:
             raise WorkerDied(endings.ending(self._parent.status(process.pid), verb)) from None
         except ProtocolError as error:
@@ -122,9 +156,10 @@ class Worker:
 def _settled(process: _Process) -> bool:
     """Read what a cancelled request still says, for as long as it has to end."""
     assert process.stale is not None
+    until = max(process.stale, time.monotonic() + BEAT)  # what it said in time may lie there since
     try:
-        while (left := process.stale - time.monotonic()) > 0:
-            message = process.channel.receive(left)
+        while (left := until - time.monotonic()) > 0:
+            message = process.channel.receive(left, left)
             if message is not None and message.kind in (Kind.RESULT, Kind.ERROR):
                 process.stale = None
                 return True
@@ -138,7 +173,8 @@ def _awaited(process: _Process, verb: str, seconds: float, progress: ex.Progress
     deadline = time.monotonic() + seconds
     last: tuple[int, int] = (0, 1)
     while True:
-        message = process.channel.receive(min(BEAT, max(0.0, deadline - time.monotonic())))
+        left = max(0.0, deadline - time.monotonic())
+        message = process.channel.receive(min(BEAT, left), min(REST, max(GRACE, left)))
         ours = message is not None and message.number == process.number
         if message is not None and ours and message.kind in (Kind.RESULT, Kind.ERROR):
             return message
@@ -148,7 +184,7 @@ def _awaited(process: _Process, verb: str, seconds: float, progress: ex.Progress
         if progress is not None:
             progress(*last, partial)
         if time.monotonic() > deadline:
-            raise WorkerDied(endings.too_slow(verb, seconds))
+            raise TooSlow(endings.too_slow(verb, seconds))
 
 
 @contextlib.contextmanager
@@ -162,15 +198,36 @@ def _cancelled_unless_answered(process: _Process) -> Iterator[None]:
         if not answered:
             process.stale = time.monotonic() + GRACE
             with contextlib.suppress(Closed):
-                process.channel.send(Message(Kind.CANCEL, process.number, None))
+                process.channel.send(Message(Kind.CANCEL, process.number, None), GRACE)
 
 
-def _abandon(parent: Starter, pid: int, channel: Channel) -> None:
-    """End a process; also when nobody refers to its worker any more, as when a session ended."""
-    if channel.fileno() >= 0:
-        channel.close()
-        with contextlib.suppress(WorkerDied):
-            parent.kill(pid)
+def _kill(parent: Starter, pid: int) -> None:
+    with contextlib.suppress(WorkerDied):
+        parent.kill(pid)
+
+
+#: Processes whose worker nobody refers to any more, as when a session ended.
+_orphans: queue.SimpleQueue[tuple[Starter, int]] = queue.SimpleQueue()
+
+
+def _left_behind(parent: Starter, pid: int, channel: Channel) -> None:
+    """Have a process ended. The collector calls this in the midst of anything, also of an order to the starter."""
+    channel.close()
+    _orphans.put((parent, pid))
+    _undertaker()
+
+
+@cache
+def _undertaker() -> threading.Thread:
+    """Ends what was left behind; it may wait for the starter, whom the collector's own thread may hold."""
+
+    def work() -> None:
+        while True:
+            _kill(*_orphans.get())
+
+    thread = threading.Thread(target=work, name="whyboard-undertaker", daemon=True)
+    thread.start()
+    return thread
 
 
 def _report(message: Message) -> tuple[tuple[int, int], ex.Explanation | None]:
@@ -178,6 +235,6 @@ def _report(message: Message) -> tuple[tuple[int, int], ex.Explanation | None]:
     if not isinstance(said, dict) or not {"done", "total", "partial"} <= said.keys():
         raise ProtocolError("a report of progress that is none")
     done, total, partial = said["done"], said["total"], said["partial"]
-    if not isinstance(done, int) or not isinstance(total, int):
+    if type(done) is not int or type(total) is not int or not 0 <= done <= max(total, 1):
         raise ProtocolError("a report of progress that is none")
-    return (done, total), partial if isinstance(partial, ex.Explanation) else None
+    return (done, max(total, 1)), partial if isinstance(partial, ex.Explanation) else None

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from explainers.errors import UnsupportedModel
+from explainers.lazily import lazily
 from explainers.schema import _listed
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = lazily("torch")
 
 LIBRARIES = ("xgboost", "lightgbm", "catboost", "keras", "torch", "sklearn")
 

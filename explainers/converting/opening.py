@@ -10,13 +10,17 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from explainers.converting.subject import first_line
 from explainers.errors import UnreadableFile, UnsupportedModel
+from explainers.lazily import lazily
 from explainers.loading.sources import File
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = lazily("torch")
 
 #: Import name -> what to install, where the two differ.
 PACKAGES = {

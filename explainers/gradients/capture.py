@@ -5,29 +5,32 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from explainers.errors import InvalidSetting
+from explainers.lazily import lazily
 from explainers.model import spatial_layers
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = lazily("torch")
 
 
 @dataclasses.dataclass
 class Call:
     """The last call of a layer: its first argument and its output, where they are tensors."""
 
-    argument: Tensor | None = None
-    output: Tensor | None = None
+    argument: torch.Tensor | None = None
+    output: torch.Tensor | None = None
 
 
 @contextlib.contextmanager
-def last_call(layer: nn.Module) -> Iterator[Call]:
+def last_call(layer: torch.nn.Module) -> Iterator[Call]:
     """Record the last call of a layer."""
     call = Call()
 
-    def hook(_layer: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
+    def hook(_layer: torch.nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
         call.argument = _tensor(arguments[0] if arguments else None)
         call.output = _tensor(output)
 
@@ -36,14 +39,14 @@ def last_call(layer: nn.Module) -> Iterator[Call]:
 
 
 @contextlib.contextmanager
-def graph_start(layer: nn.Module) -> Iterator[Call]:
+def graph_start(layer: torch.nn.Module) -> Iterator[Call]:
     """Make the output of a layer a leaf: everything before it needs no graph, the backward pass ends there.
 
     The layers after it work on a copy, so that an in-place one (ReLU) neither fails nor overwrites the leaf.
     """
     call = Call()
 
-    def hook(_layer: nn.Module, _arguments: tuple[Any, ...], output: Any) -> Any:
+    def hook(_layer: torch.nn.Module, _arguments: tuple[Any, ...], output: Any) -> Any:
         found = _tensor(output)
         if found is None:
             return output
@@ -54,7 +57,7 @@ def graph_start(layer: nn.Module) -> Iterator[Call]:
         yield call
 
 
-def named_layer(module: nn.Module, name: str) -> nn.Module:
+def named_layer(module: torch.nn.Module, name: str) -> torch.nn.Module:
     """A layer by its name; raises `InvalidSetting` listing the convolutions."""
     layers = dict(module.named_modules())
     layers.pop("", None)
@@ -62,11 +65,11 @@ def named_layer(module: nn.Module, name: str) -> nn.Module:
         raise InvalidSetting(
             f"There is no layer {name!r}; the convolutions are {', '.join(map(repr, spatial_layers(module)))}."
         )
-    found: nn.Module = layers[name]
+    found: torch.nn.Module = layers[name]
     return found
 
 
-def last_spatial_layer(module: nn.Module, run: Callable[[], object]) -> str:
+def last_spatial_layer(module: torch.nn.Module, run: Callable[[], object]) -> str:
     """The convolution that `run` calls last with more than one place in its output (a 1×1 map shows nothing)."""
     names = spatial_layers(module)
     if len(names) == 1:
@@ -81,15 +84,15 @@ def last_spatial_layer(module: nn.Module, run: Callable[[], object]) -> str:
 
 
 def _note_places(name: str, called: list[tuple[str, int]]) -> Any:
-    def hook(_layer: nn.Module, _arguments: tuple[Any, ...], output: Any) -> None:
-        if isinstance(output, Tensor) and output.ndim == 4:
+    def hook(_layer: torch.nn.Module, _arguments: tuple[Any, ...], output: Any) -> None:
+        if isinstance(output, torch.Tensor) and output.ndim == 4:
             called.append((name, output.shape[2] * output.shape[3]))
 
     return hook
 
 
 @contextlib.contextmanager
-def _hooked(layer: nn.Module, hook: Any) -> Iterator[None]:
+def _hooked(layer: torch.nn.Module, hook: Any) -> Iterator[None]:
     handle = layer.register_forward_hook(hook)
     try:
         yield
@@ -97,5 +100,5 @@ def _hooked(layer: nn.Module, hook: Any) -> Iterator[None]:
         handle.remove()
 
 
-def _tensor(value: Any) -> Tensor | None:
-    return value if isinstance(value, Tensor) else None
+def _tensor(value: Any) -> torch.Tensor | None:
+    return value if isinstance(value, torch.Tensor) else None

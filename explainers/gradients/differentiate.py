@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
 from explainers.device import over_chunks
 from explainers.errors import ModelFailure
 from explainers.gradients.scores import Score
+from explainers.lazily import lazily
 from explainers.progress import Progress
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = lazily("torch")
 
 #: Up to this many rows the memory of the graph is guessed instead of measured: measuring costs one more row.
 FEW_ROWS = 8
 
 
-def gradients(scores: Float[Tensor, "n k"], at: Tensor, targets: Int[Tensor, " n"] | None) -> Tensor:
+def gradients(
+    scores: Float[torch.Tensor, "n k"], at: torch.Tensor, targets: Int[torch.Tensor, " n"] | None
+) -> torch.Tensor:
     """Slope of each row's target ``(n, …)``, or of all outputs ``(n, …, k)``; rows do not depend on each other."""
     if not scores.requires_grad:
         raise ModelFailure(
@@ -28,7 +36,7 @@ def gradients(scores: Float[Tensor, "n k"], at: Tensor, targets: Int[Tensor, " n
     return torch.stack([_slope(scores[:, j].sum(), at, keep=j < k - 1) for j in range(k)], dim=-1)
 
 
-def _slope(score: Tensor, at: Tensor, keep: bool) -> Tensor:
+def _slope(score: torch.Tensor, at: torch.Tensor, keep: bool) -> torch.Tensor:
     (slope,) = torch.autograd.grad(score, at, retain_graph=keep, allow_unused=True)
     return torch.zeros_like(at) if slope is None else slope
 
@@ -67,7 +75,7 @@ def output_scores(
 
 def on(
     targets: Int[np.ndarray, " m"] | None, part: slice | np.ndarray, device: torch.device
-) -> Int[Tensor, " n"] | None:
+) -> Int[torch.Tensor, " n"] | None:
     """The targets of a portion on the device; ``None`` where all outputs are wanted."""
     return None if targets is None else torch.from_numpy(targets[part]).to(device)
 
@@ -79,7 +87,7 @@ def row_bytes(score: Score, inputs: Float[np.ndarray, "m *shape"], count: int, d
     kept: dict[int, int] = {}
     weights = {p.untyped_storage().data_ptr() for p in (*score.module.parameters(), *score.module.buffers())}
 
-    def note(tensor: Tensor) -> Tensor:
+    def note(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         kept[storage.data_ptr()] = storage.nbytes()
         return tensor

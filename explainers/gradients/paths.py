@@ -7,16 +7,21 @@ paths are one list of rows, so that a portion may be larger than a path or a par
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
 from explainers.device import over_chunks
 from explainers.gradients.differentiate import gradients, on, row_bytes
 from explainers.gradients.scores import Score
+from explainers.lazily import lazily
 from explainers.progress import Progress
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = lazily("torch")
 
 
 def gauss_legendre(steps: int) -> tuple[Float[np.ndarray, " s"], Float[np.ndarray, " s"]]:
@@ -42,7 +47,7 @@ class Paths:
         """How many paths there are."""
         return len(self.cases) * self.per_case
 
-    def ends(self, path: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
+    def ends(self, path: np.ndarray, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """Baseline and case of each path; each case is sent to the device once."""
         case, reference = np.divmod(path, self.per_case)
         start = self.baselines[case % len(self.baselines), reference]
@@ -124,6 +129,6 @@ def integrate(
     return collected
 
 
-def _column(values: np.ndarray, ndim: int, device: torch.device) -> Tensor:
+def _column(values: np.ndarray, ndim: int, device: torch.device) -> torch.Tensor:
     """One number per row, float32, shaped to multiply rows of `ndim` dimensions."""
     return torch.from_numpy(values.astype(np.float32)).to(device).reshape(-1, *([1] * (ndim - 1)))

@@ -14,11 +14,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from jaxtyping import Float
-from torch import Tensor, nn
 
 from explainers.dataset import Dataset
 from explainers.device import on_device
@@ -26,8 +25,14 @@ from explainers.errors import ExplainerError, InvalidSetting, ModelFailure, NotA
 from explainers.explainer import Problem
 from explainers.gradients.capture import last_call
 from explainers.gradients.inputs import module_inputs
+from explainers.lazily import lazily
 from explainers.model import Model
 from explainers.wrapping.torch_module import ends_in_probability
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = lazily("torch")
 
 #: Where p (1 - p), the slope of a sigmoid, is below this, a gradient of the probability is next to nothing.
 SATURATED = 1e-3
@@ -44,11 +49,11 @@ class Score:
     """
 
     model: Model
-    module: nn.Module
+    module: torch.nn.Module
     own: str
     space: str
 
-    def __call__(self, x: Tensor) -> Float[Tensor, "n k"]:
+    def __call__(self, x: torch.Tensor) -> Float[torch.Tensor, "n k"]:
         """Scores; raises `ModelFailure` when the module raises or answers another shape or NaN."""
         if self.own == "probability" and self.space == "raw":
             return self._columns(self._before_probability(x), len(x))
@@ -58,7 +63,7 @@ class Score:
             answer = torch.sigmoid(answer) if answer.shape[1] == 1 else torch.softmax(answer, dim=1)
         return self._columns(answer, len(x))
 
-    def _ask(self, x: Tensor) -> Tensor:
+    def _ask(self, x: torch.Tensor) -> torch.Tensor:
         try:
             answer = self.module(x.clone())  # a module that begins with an in-place layer changes its copy
         except (ExplainerError, torch.OutOfMemoryError, MemoryError):
@@ -68,13 +73,13 @@ class Score:
             raise ModelFailure(
                 f"The model raised an error for {len(x)} cases of shape {tuple(x.shape[1:])}. {text}"
             ) from error
-        if not isinstance(answer, Tensor):
+        if not isinstance(answer, torch.Tensor):
             raise ModelFailure(
                 f"The model answered {type(answer).__name__}, not one tensor. Wrap a module that returns its scores."
             )
         return answer
 
-    def _columns(self, answer: Tensor, count: int) -> Float[Tensor, "n k"]:
+    def _columns(self, answer: torch.Tensor, count: int) -> Float[torch.Tensor, "n k"]:
         if answer.ndim not in (1, 2) or len(answer) != count:
             raise ModelFailure(
                 f"The model answered shape {tuple(answer.shape)} for {count} cases; expected ({count},) or ({count}, k)."
@@ -91,7 +96,7 @@ class Score:
             raise ModelFailure(f"The model has {classes} classes but answered {scores.shape[1]} outputs.")
         return scores
 
-    def _before_probability(self, x: Tensor) -> Tensor:
+    def _before_probability(self, x: torch.Tensor) -> torch.Tensor:
         """What goes into the last softmax or sigmoid, which must be the module's very last step."""
         leaf = [child for child in self.module.modules() if not list(child.children())][-1]
         with last_call(leaf) as call:
@@ -126,7 +131,7 @@ def differentiable(problem: Problem, space: str) -> Iterator[Score]:
         yield Score(model, module, own, resolved(space, own, model, module))
 
 
-def own_space(model: Model, module: nn.Module, data: Dataset) -> str:
+def own_space(model: Model, module: torch.nn.Module, data: Dataset) -> str:
     """The space of what the module itself returns.
 
     Raw scores beside a last layer that is a softmax leave it open (the layer may be called earlier): the first case tells.
@@ -141,7 +146,7 @@ def own_space(model: Model, module: nn.Module, data: Dataset) -> str:
     return "probability" if np.allclose(answer, model.predict(first.X), atol=1e-4) else "raw"
 
 
-def resolved(space: str, own: str, model: Model, module: nn.Module) -> str:
+def resolved(space: str, own: str, model: Model, module: torch.nn.Module) -> str:
     """The space for ``"auto"``, or the one asked for; raises `InvalidSetting` where it cannot be had."""
     if space in ("auto", own):
         return own
@@ -167,8 +172,10 @@ def saturation_notes(scores: np.ndarray, space: str) -> tuple[str, ...]:
     )
 
 
-def _recurrent_layers(module: nn.Module, device: torch.device) -> contextlib.AbstractContextManager[None]:
+def _recurrent_layers(
+    module: torch.nn.Module, device: torch.device
+) -> contextlib.AbstractContextManager[None]:
     """cuDNN refuses the backward pass of recurrent layers in eval mode; torch's own kernels do not."""
-    if device.type == "cuda" and any(isinstance(child, nn.RNNBase) for child in module.modules()):
+    if device.type == "cuda" and any(isinstance(child, torch.nn.RNNBase) for child in module.modules()):
         return torch.backends.cudnn.flags(enabled=False)
     return contextlib.nullcontext()

@@ -11,14 +11,15 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from explainers.errors import SchemaMismatch, UnreadableFile
+from explainers.lazily import lazily
 from explainers.loading.arrow_blocks import stated_sizes
 from explainers.loading.column_names import require_names
 from explainers.loading.sources import File
 from explainers.schema import _listed
+
+pc, pq = lazily("pyarrow.compute"), lazily("pyarrow.parquet")
 
 DAMAGES = (pa.ArrowException, OSError, ValueError, KeyError, struct.error)
 INDEX = "__index_level_"  # how pandas stores an index that has no name

@@ -136,5 +136,4 @@ def _pixels(image: Image.Image, shown: str) -> np.ndarray:
         return np.asarray(image, dtype=np.float32)
     if image.mode in GREY:
         return np.asarray(image.convert("L"))
-    palette = image.mode == "PA" or (image.mode == "P" and "transparency" in image.info)
-    return np.asarray(image.convert("RGBA" if palette else "RGB"))[..., :3]
+    return np.asarray(image.convert("RGBA" if image.mode == "PA" else "RGB"))[..., :3]

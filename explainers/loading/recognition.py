@@ -12,13 +12,13 @@ import zlib
 from collections.abc import Callable
 
 from explainers.errors import UnreadableFile
-from explainers.loading import torch_files
 from explainers.loading.policy import refuse
 from explainers.loading.sources import File
 
 __all__ = ["recognize", "refuse"]
 
 PEEK = 1 << 16
+LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how torch files before torch 1.6 begin
 
 
 def recognize(file: File) -> str:
@@ -40,9 +40,15 @@ def recognize(file: File) -> str:
         kind = _which_pickle(content)
     if kind == "HDF5" and b"model_config" in content:
         return "keras"
-    if kind == "torch weights" and torch_files.foreign_type(file) is not None:
+    if kind == "torch weights" and _holds_more_than_weights(file):
         return "torch module"
     return kind
+
+
+def _holds_more_than_weights(file: File) -> bool:
+    from explainers.loading import torch_files  # torch, which most files do not need
+
+    return torch_files.foreign_type(file) is not None
 
 
 def _is_html(content: bytes) -> bool:
@@ -88,7 +94,7 @@ def is_text_pickle(content: bytes) -> bool:
 SIGNATURES: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
     ("catboost", lambda c: c.startswith(b"CBM1")),
     ("zip", lambda c: c.startswith((b"PK\3\4", b"PK\5\6"))),
-    ("torch weights", lambda c: c.startswith(torch_files.LEGACY)),
+    ("torch weights", lambda c: c.startswith(LEGACY)),
     ("pickle", lambda c: c[:1] == b"\x80" and _is_pickle(c)),
     ("HDF5", lambda c: c.startswith(b"\x89HDF\r\n")),
     ("packed", lambda c: c.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"]\0\0", b"\x04\x22\x4d\x18", b"\x28\xb5\x2f\xfd", b"ZF")) or (c[:1] == b"\x78" and c[1:2] in (b"\x01", b"\x5e", b"\x9c", b"\xda"))),

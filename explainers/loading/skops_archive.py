@@ -17,11 +17,10 @@ import numpy as np
 
 from explainers.errors import UnreadableFile
 from explainers.loading.arrays import read_array
-from explainers.loading.sources import File
+from explainers.loading.sources import File, opened_zip, unpacked
 from explainers.loading.structure import damaged, json_depth, tree, within
 
 FORM = "skops"
-ENCRYPTED = 1
 DAMAGE = (
     zipfile.BadZipFile, zlib.error, KeyError, ValueError, RuntimeError, EOFError, OSError, NotImplementedError, TypeError,
 )  # fmt: skip
@@ -30,33 +29,23 @@ DAMAGE = (
 def check_archive(file: File) -> None:
     """Sizes before anything is unpacked, then every array's head, and the node tables of decision trees."""
     try:
-        with zipfile.ZipFile(io.BytesIO(file.content)) as archive:
-            _check_parts(file, archive.infolist())
+        with opened_zip(file) as (archive, parts):
+            if any("/" in part.filename or "\\" in part.orig_filename for part in parts):
+                damaged(FORM, "a part of it is named like a place outside")
             description = archive.read("schema.json")
             file.limits.hold(file.name, "json_depth", json_depth(description))
             schema = json.loads(description)
-            for part in archive.infolist():
+            for part in parts:
                 if part.filename.endswith(".npy"):
-                    _read(archive, part.filename)
+                    _read(archive, part)
             _check_trees(schema, archive, file)
     except DAMAGE as error:
         text = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise UnreadableFile(f"{file.name!r} is a damaged skops file: {text}. Save it again.") from error
 
 
-def _check_parts(file: File, parts: list[zipfile.ZipInfo]) -> None:
-    file.limits.hold(file.name, "unpacked_bytes", sum(part.file_size for part in parts))
-    names = [part.filename for part in parts]
-    if len(set(names)) < len(names):
-        damaged(FORM, "two of its parts have one name")
-    if any("/" in name or "\\" in name or name.startswith(".") for name in names):
-        damaged(FORM, "a part of it is named like a place outside")
-    if any(part.flag_bits & ENCRYPTED for part in parts):
-        damaged(FORM, "its parts are encrypted")
-
-
-def _read(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    content = archive.read(name)
+def _read(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> np.ndarray:
+    content = unpacked(archive, part)
     return read_array(io.BytesIO(content), len(content))
 
 
@@ -153,13 +142,12 @@ def _array(state: dict[str, Any], archive: zipfile.ZipFile) -> np.ndarray:
     """An array of the archive; only the plain form is read, so that a reference cannot stand for another."""
     if state["__loader__"] != "NdArrayNode" or state["type"] != "numpy":
         raise ValueError("an array is missing")
-    return _read(archive, state["file"])
+    return _read(archive, archive.getinfo(state["file"]))
 
 
 def check_nodes(nodes: np.ndarray, features: int, what: str, file: File) -> int:
-    """The node table of a decision tree; how deep it is."""
+    """The node table of a decision tree; how deep it is. Only -1 marks a leaf: -2 is a place before the table."""
     left, right = nodes["left_child"].astype(np.int64), nodes["right_child"].astype(np.int64)
-    left, right = np.where(left < 0, -1, left), np.where(right < 0, -1, right)
     reached, depth = tree(left, right, FORM, what, file)
     if len(reached) < len(nodes):
         damaged(FORM, f"{what} has nodes that nothing leads to")

@@ -115,7 +115,10 @@ def opened_zip(file: File) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipIn
 def unpacked(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> bytes:
     """One file of an archive: never more than its stated size, however much is packed into it."""
     content = io.BytesIO()
-    with archive.open(part) as stream:
-        while piece := stream.read(PIECE):
-            content.write(piece)
+    try:
+        with archive.open(part) as stream:
+            while piece := stream.read(PIECE):
+                content.write(piece)
+    except ValueError as error:  # a place before the start of the file
+        raise zipfile.BadZipFile(str(error)) from error
     return content.getvalue()

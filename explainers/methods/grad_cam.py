@@ -14,12 +14,10 @@ Selvaraju et al. 2017, arXiv 1610.02391. Cost: one forward pass and the backward
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
 
 from explainers.device import over_chunks
 from explainers.errors import InvalidSetting
@@ -29,8 +27,14 @@ from explainers.gradients.capture import graph_start, last_spatial_layer, named_
 from explainers.gradients.differentiate import gradients, on
 from explainers.gradients.inputs import module_inputs
 from explainers.gradients.scores import Score, differentiable, saturation_notes
+from explainers.lazily import lazily
 from explainers.progress import Progress
 from explainers.schema import Modality
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = lazily("torch")
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ class GradCam(Explainer):
     def _maps(
         self,
         score: Score,
-        layer: nn.Module,
+        layer: torch.nn.Module,
         inputs: np.ndarray,
         targets: Int[np.ndarray, " m"] | None,
         problem: Problem,
@@ -104,7 +108,7 @@ class GradCam(Explainer):
         return np.concatenate(maps), np.concatenate(scores)
 
 
-def _spatial(activation: Tensor | None, layer: str | None) -> Tensor:
+def _spatial(activation: torch.Tensor | None, layer: str | None) -> torch.Tensor:
     if activation is None or activation.ndim != 4:
         found = "nothing" if activation is None else f"shape {tuple(activation.shape)}"
         raise InvalidSetting(
@@ -114,8 +118,8 @@ def _spatial(activation: Tensor | None, layer: str | None) -> Tensor:
 
 
 def _weighted(
-    activation: Float[Tensor, "n c h w"], slopes: Float[Tensor, "n c h w e"]
-) -> Float[Tensor, "n e h w"]:
+    activation: Float[torch.Tensor, "n c h w"], slopes: Float[torch.Tensor, "n c h w e"]
+) -> Float[torch.Tensor, "n e h w"]:
     return torch.einsum("nchw,nce->nehw", activation, slopes.mean(dim=(2, 3)))
 
 

@@ -11,13 +11,15 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.spatial.distance import squareform
-from scipy.stats import rankdata
 
 from explainers.dataset import Dataset
 from explainers.errors import InvalidSetting
+from explainers.lazily import lazily
 from explainers.schema import _listed
+
+hierarchy, distances, stats = (
+    lazily(f"scipy.{name}") for name in ("cluster.hierarchy", "spatial.distance", "stats")
+)
 
 Groups = tuple[tuple[str, ...], ...]
 
@@ -90,7 +92,7 @@ def _centred_ranks(data: Dataset, rows: np.ndarray) -> tuple[list[int], Float[np
         known = ~np.isnan(column)
         rank = np.zeros(len(rows))
         if known.any():
-            rank[known] = rankdata(column[known])
+            rank[known] = stats.rankdata(column[known])
             rank[known] -= rank[known].mean()
         length = float(np.linalg.norm(rank))
         if length > 0:
@@ -102,6 +104,8 @@ def _centred_ranks(data: Dataset, rows: np.ndarray) -> tuple[list[int], Float[np
 def _clusters(similarity: Float[np.ndarray, "f f"], threshold: float) -> list[int]:
     distance = np.clip(1.0 - similarity, 0.0, 1.0)
     np.fill_diagonal(distance, 0.0)
-    tree = linkage(squareform((distance + distance.T) / 2, checks=False), method="average")
+    tree = hierarchy.linkage(
+        distances.squareform((distance + distance.T) / 2, checks=False), method="average"
+    )
     # a hair wider than the cut, so that a copy of a column (distance 1e-16) is grouped at threshold 1
-    return [int(label) for label in fcluster(tree, t=1.0 - threshold + 1e-9, criterion="distance")]
+    return [int(label) for label in hierarchy.fcluster(tree, t=1.0 - threshold + 1e-9, criterion="distance")]

@@ -11,9 +11,11 @@ import dataclasses
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.special import ndtr, ndtri
 
+from explainers.lazily import lazily
 from explainers.schema import Feature, Schema
+
+special = lazily("scipy.special")
 
 MISSING = -1
 
@@ -77,8 +79,8 @@ class FeatureLaw:
         with np.errstate(
             over="ignore"
         ):  # a bin of one value: its ends are infinitely many deviations away, or none
-            below, above = ndtr((low - mean) / deviation), ndtr((high - mean) / deviation)
-        values = mean + self.deviation[bins] * ndtri(
+            below, above = special.ndtr((low - mean) / deviation), special.ndtr((high - mean) / deviation)
+        values = mean + self.deviation[bins] * special.ndtri(
             np.clip(below + place * (above - below), 1e-300, 1 - 1e-16)
         )
         return np.where(missing, np.nan, np.clip(values, low, high))

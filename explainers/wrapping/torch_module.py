@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from explainers.device import on_device, over_chunks
 from explainers.explanation import Space
+from explainers.lazily import lazily
 from explainers.model import Model
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = lazily("torch")
 
 _PROBABILITY_LAYERS = ("Softmax", "Sigmoid")
 

@@ -275,7 +275,7 @@ _CATBOOST = (
 )  # fmt: skip
 
 _SKOPS = (
-    Damaged("a tree's child beyond it", skops("skops_forest", lambda s, p: _tree_nodes(s, p, "left_child", 0, 10**9)), f"{SKOPS}left child points outside"),
+    Damaged("a tree's leaf that leads to -2", skops("skops_forest", lambda s, p: _tree_nodes(s, p, "left_child", -1, -2)), f"{SKOPS}left child points outside"),
     Damaged("a tree's nodes under another number", skops("skops_forest", _borrowed_number), f"{SKOPS}two different parts have one number"),
     Damaged("a tree wider than its forest", skops("skops_forest", _wider_tree), f"{SKOPS}a tree works on 50 features, its forest on 3"),
     Damaged("a histogram tree of 4 billion levels", skops("skops_histogram", _endless_depth), f"{SKOPS}states other depths than it has"),

@@ -192,6 +192,14 @@ def lying_npz() -> bytes:
     return npz(images=bytes(size)).replace(struct.pack("<I", size), struct.pack("<I", 1000))
 
 
+def claiming_npz() -> bytes:
+    """An array of 2^40 pictures with 80 bytes."""
+    head = io.BytesIO()
+    about = {"descr": "<f8", "fortran_order": False, "shape": (1 << 40, 28, 28)}
+    np.lib.format.write_array_header_1_0(head, about)
+    return npz(images=head.getvalue() + bytes(80))
+
+
 def excel() -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -300,6 +308,7 @@ CASES = (
     # --- npz
     Case("npz of 300 MB", lambda: npz(images=npy(np.zeros((300, 1000, 1000), np.uint8))), "bytes when unpacked; the limit is 100,000,000", bounds={"unpacked_bytes": 10**8}, bomb=True, slow=True),
     Case("npz whose sizes lie", lying_npz, "not a sound npz file of plain arrays: Bad CRC", bomb=True, slow=True),
+    Case("npz that claims more than it holds", claiming_npz, "an array claims more numbers than it holds", bomb=True),
     Case("npz of many values", lambda: npz(images=npy(np.zeros((10, 20, 20), bool))), "has 4,000 values; the limit is 3,999", bounds={"values": 3999}),
     Case("npz packed another way", lambda: npz(zipfile.ZIP_BZIP2, images=npy(np.zeros((2, 3, 3)))), "'images.npy' in 'upload' is encrypted or packed in an unusual way"),
     Case("npz with a pickle inside", lambda: npz(images=npy(np.array([[["x"]]], dtype=object))), "it holds Python objects"),

@@ -118,8 +118,8 @@ def _encrypted() -> bytes:
     [
         (_archive("../a.bin"), "named like a place outside|names that lead outside"),
         (_archive("a\\b.bin"), "named like a place outside"),
-        (_twice(), "two of its parts have one name"),
-        (_encrypted(), "its parts are encrypted"),
+        (_twice(), "holds two files of the same name"),
+        (_encrypted(), "is encrypted or packed in an unusual way"),
     ],
 )
 def test_a_skops_archive_holds_plain_parts(content: bytes, sentence: str) -> None:

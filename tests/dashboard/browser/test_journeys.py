@@ -239,7 +239,7 @@ PEAK = """() => {
 def test_another_model_looks_at_another_place_of_the_same_scan(visitor: Any) -> None:
     """The letter stands in the upper right corner; the first case has one and no finding."""
     page = visitor("?w=scans")
-    page.wait_for_function(f"({PEAK})() !== null")
+    page.wait_for_function(f"() => ({PEAK})() !== null")
     painted(page)
     down, right = page.evaluate(PEAK)
     assert (down < 0.32, right > 0.68) == (True, True)
@@ -282,13 +282,14 @@ def file(name: str, content: bytes) -> dict[str, Any]:
     return {"name": name, "mimeType": "application/octet-stream", "buffer": content}
 
 
+#: In a function: the page's policy forbids to run a text, which is how an expression is looked at again and again.
 IDLE = "document.querySelector(\"[data-testid='stApp']\")?.dataset.testScriptState === 'notRunning'"
 
 
 def drop(page: Any, place: str, given: dict[str, Any]) -> None:
     """Drop a file, and wait until the server has read it: one dropped while the page is redrawn may get lost."""
     field = f".st-key-upload-{place}"
-    page.wait_for_function(IDLE)
+    page.wait_for_function(f"() => {IDLE}")
     before = page.locator(field).inner_text()
     page.locator(f"{field} input[type=file]").set_input_files(given)
     page.wait_for_function(
@@ -349,7 +350,7 @@ def test_a_long_computation_is_cancelled_and_the_page_stays_usable(visitor: Any)
     cancel.click()
     page.get_by_text(re.compile("Stopped: SHAP values")).first.wait_for()
     assert time.monotonic() - began < 20
-    page.wait_for_function("!document.querySelector('.st-key-work')")
+    page.wait_for_function("() => !document.querySelector('.st-key-work')")
     painted(page)
     line = block(page, "strip.case").inner_text()
     does(page, lambda: control(page, "strip.move", "next").locator("button").click())
@@ -453,7 +454,7 @@ def test_a_class_chosen_in_the_chart_stands_in_the_header(visitor: Any) -> None:
     )
     choose(page, "Explain", "predicted class")
     page.wait_for_function(
-        "document.querySelector(\"[data-testid='stSelectbox'] input[aria-label='Explain']\")?.value === 'predicted class'"
+        "() => document.querySelector(\"[data-testid='stSelectbox'] input[aria-label='Explain']\")?.value === 'predicted class'"
     )
 
 
@@ -462,7 +463,7 @@ def test_the_workspace_opened_from_the_start_page_is_shown_while_another_is_open
     go(page, "Start")
     page.locator(".st-key-open-diabetes button").click()
     page.wait_for_function(
-        "document.querySelector(\"[data-block='strip.case']\")?.innerText.includes('Case 79')"
+        "() => document.querySelector(\"[data-block='strip.case']\")?.innerText.includes('Case 79')"
     )
     painted(page)
     assert "disease progression" in block(page, "strip.case").inner_text()

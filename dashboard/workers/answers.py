@@ -1,0 +1,156 @@
+"""What an answer must look like, whoever sent it: a worker that runs a stranger's model may say anything.
+
+Each check is true for what `explainers` answers, and says nothing about whether an answer is right.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+import explainers as ex
+
+_FIELDS = frozenset(field.name for field in dataclasses.fields(ex.Model))
+_SPACES = ("probability", "raw", "target")
+_ABILITIES = frozenset({"predict", "gradients", "layers", "raw", "probability", "trees"})
+
+#: Characters of the name that pages keep results by.
+MOST_DIGEST = 128
+
+
+def described(found: Any) -> bool:
+    """A model's description: every field of the form that pages rely on."""
+    if not isinstance(found, Mapping) or not _FIELDS >= found.keys() - {"abilities"}:
+        return False
+    texts = [found.get(name) for name in ("task", "space", "family", "trust", "digest")]
+    lists = [found.get(name) for name in ("classes", "labels", "notes")]
+    if not all(isinstance(text, str) for text in texts) or not all(isinstance(part, tuple) for part in lists):
+        return False
+    return (
+        found["task"] in ("classification", "regression")
+        and found["space"] in _SPACES
+        and 0 < len(found["digest"]) <= MOST_DIGEST
+        and _texts(found["notes"])
+        and _named(found)
+        and isinstance(found.get("abilities"), frozenset)
+        and found["abilities"] <= _ABILITIES
+        and _columns(found.get("features"), found.get("inputs"))
+    )
+
+
+def _named(found: Mapping[str, Any]) -> bool:
+    """Classes that can be told apart, and as many labels, where there are any."""
+    classes, labels = found["classes"], found["labels"]
+    plain = all(isinstance(name, (str, int, float)) for name in (*classes, *labels))
+    return (
+        plain
+        and len(labels) in (0, len(classes))
+        and len(set(classes)) == len(classes)
+        and not (found["task"] == "regression" and classes)
+    )
+
+
+def _columns(features: Any, inputs: Any) -> bool:
+    sides = inputs if isinstance(inputs, tuple) else (inputs,)
+    counted = all(side is None or (type(side) is int and side >= 0) for side in sides)
+    return counted and (features is None or (isinstance(features, tuple) and _texts(features)))
+
+
+def _texts(found: tuple[Any, ...]) -> bool:
+    return all(isinstance(text, str) for text in found)
+
+
+def reasons(found: Any) -> bool:
+    """For each explainer ``None`` or a sentence."""
+    forms = {kind.__name__ for kind in ex.EXPLAINERS}
+    return (
+        isinstance(found, dict)
+        and found.keys() == forms
+        and all(isinstance(text, str | None) for text in found.values())
+    )
+
+
+def predictions(found: Any, n: int, k: int) -> bool:
+    """Finite numbers ``(n, k)``; any `k` where it is 0."""
+    return (
+        isinstance(found, np.ndarray)
+        and found.dtype.kind == "f"
+        and found.ndim == 2
+        and len(found) == n
+        and found.shape[1] > 0
+        and (not k or found.shape[1] == k)
+        and bool(np.isfinite(found).all())
+    )
+
+
+def explained(found: Any, returns: type[ex.Explanation]) -> bool:
+    """An explanation of the kind asked for whose parts have the same lengths."""
+    if not isinstance(found, returns) or not _texts(found.names):
+        return False
+    arrays = [
+        array
+        for field in dataclasses.fields(found)
+        for array in _arrays(getattr(found, field.name))
+        if field.name not in ("diagnostics", "provenance", "targets")
+    ]
+    fits = next((check for kind, check in _FITS if isinstance(found, kind)), lambda _: True)
+    return all(array.dtype.kind in "biuf" for array in arrays) and bool(fits(found))
+
+
+def _arrays(value: Any) -> list[np.ndarray]:
+    if isinstance(value, tuple):
+        return [array for part in value for array in _arrays(part)]
+    return [value] if isinstance(value, np.ndarray) else []
+
+
+def _attribution(found: ex.Attribution) -> bool:
+    m = found.base_value.shape[:1]
+    errors = (found.standard_error, found.background_error)
+    return (
+        found.values.ndim >= 2
+        and found.values.shape[:1] == found.output.shape[:1] == m
+        and found.base_value.ndim in (1, 2)
+        and all(error is None or error.shape == found.values.shape for error in errors)
+        and bool(np.isfinite(found.values).all())
+    )
+
+
+def _importance(found: ex.Importance) -> bool:
+    errors = (found.standard_error, found.background_error)
+    shapes = [found.values.shape, *(error.shape for error in errors if error is not None)]
+    return all(shape == (len(found.names),) for shape in shapes)
+
+
+def _effect(found: ex.Effect) -> bool:
+    parts = (found.grids, found.mean, found.curves, found.standard_error)
+    if any(len(part) != len(found.names) or len(_arrays(part)) != len(part) for part in parts):
+        return False
+    sets = zip(*parts, strict=True)
+    return all(
+        grid.ndim == 1 and grid.shape == mean.shape == error.shape and curves.shape[1:] == grid.shape
+        for grid, mean, curves, error in sets
+    )
+
+
+def _counterfactuals(found: ex.Counterfactuals) -> bool:
+    if found.changed.ndim != 3 or found.found.dtype.kind not in "iu":
+        return False
+    m, q, d = found.changed.shape
+    return (
+        d == len(found.names)
+        and found.original.shape == (m, d)
+        and found.found.shape == found.before.shape == (m,)
+        and found.output.shape == found.distance.shape == (m, q)
+        and bool(((found.found >= 0) & (found.found <= q)).all())
+    )
+
+
+_FITS: tuple[tuple[type, Callable[[Any], bool]], ...] = (
+    (ex.Attribution, _attribution),
+    (ex.Importance, _importance),
+    (ex.Effect, _effect),
+    (ex.Counterfactuals, _counterfactuals),
+)

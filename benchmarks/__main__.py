@@ -1,4 +1,4 @@
-"""``python -m benchmarks page | explainers``: measure, print, and write the results down."""
+"""``python -m benchmarks page | explainers | workers | faults``: measure, print, and write the results down."""
 
 from __future__ import annotations
 
@@ -34,11 +34,27 @@ def main() -> None:
     )
     table.add_argument("--only", nargs="*", default=[], help="words of the rows to run")
     table.add_argument("--out", type=Path, default=RESULTS / "explainers.md")
+    workers = kinds.add_parser("workers", help="what it costs that models live in processes of their own")
+    workers.add_argument("--repeats", type=int, default=100, help="of a short call; longer ones fewer times")
+    workers.add_argument("--out", type=Path, default=RESULTS / "workers.md")
+    faults = kinds.add_parser("faults", help="run and count the faults of tests/faults")
+    faults.add_argument("--minutes", type=float, help="start no further test after so long")
+    faults.add_argument("--each", type=int, default=0, help="damaged copies of each format to try as well")
+    faults.add_argument("--seed", type=int, default=1, help="of the damaged copies")
+    faults.add_argument("--out", type=Path, default=RESULTS / "faults.md")
     chosen = parser.parse_args()
     if chosen.kind == "page":
         from benchmarks.page import measure
 
         measure(chosen.workspace, chosen.steps, chosen.starts, chosen.out, chosen.browser)
+    elif chosen.kind == "workers":
+        from benchmarks.workers import measure as measure_workers
+
+        measure_workers(chosen.repeats, chosen.out)
+    elif chosen.kind == "faults":
+        from benchmarks.faults import count
+
+        count(chosen.minutes, chosen.each, chosen.seed, chosen.out)
     else:
         from benchmarks.explainers_table import measure_all
 

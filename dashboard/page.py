@@ -6,7 +6,9 @@ The whole page is one fragment: an event in the component changes the selection 
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
+import traceback
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -23,6 +25,10 @@ from dashboard.linked import linked_host
 from dashboard.markdown import literal
 from dashboard.panels.panel import Block, Page, Panel
 from dashboard.view import View
+
+log = logging.getLogger("whyboard")
+
+FAILED = "This could not be shown: an unexpected {}. Your data and selection are still here."
 
 #: Seconds of work before a bar appears: what is quicker shows only its skeleton.
 PATIENCE = 0.6
@@ -52,6 +58,10 @@ def gather(page: Page, view: View) -> list[Block]:
             blocks += panel.blocks(view)
         except ex.ExplainerError as error:
             blocks += _refused(panel, str(error), view)
+        except Exception as error:  # a model may answer what no check foresaw; the other panels stay
+            trace = "".join(traceback.format_tb(error.__traceback__))
+            log.error("unexpected %s in the panel %s\n%s", type(error).__name__, panel.name, trace)
+            blocks += _refused(panel, FAILED.format(type(error).__name__), view)
     return blocks
 
 
@@ -78,6 +88,12 @@ def _refused(panel: Panel, reason: str, view: View) -> list[Block]:
         "title": panel.title,
         "items": [{"style": "warning", "text": plain_text(reason, 600)}],
     }
+    if panel.name == "whatif" and view.edited:  # the edit may be what it fails on: the way back stays
+        reset: Block = {"id": "reset", "kind": "button", "label": "reset"}
+        return [
+            said,
+            {"id": "whatif.tools", "kind": "controls", "area": panel.area, "controls": [reset], "row": True},
+        ]
     if not any(f"Stopped: {title}" in reason for title in view.selection.cancelled):
         return [said]
     again = {"id": "again", "kind": "button", "label": "compute again"}

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -59,17 +58,27 @@ def draw() -> None:
     data_file = st.file_uploader(
         "Data", key=f"upload-data{again}", help="A table, or pictures in a zip or npz."
     )
+    reduced = containment.note()
+    if reduced:
+        st.warning(literal(reduced), icon=":material/lock_open:")
     st.caption("Kept in this server's memory alone, for you alone, and gone soon after you close this page.")
     with st.expander("What can be opened, and why some files are refused"):
         st.markdown(REFUSED)
+    if model_file is None:
+        st.session_state.pop("upload-error-model", None)
     model = _model(model_file) if model_file is not None else None
+    if model_file is not None and model is not None:
+        st.success(literal(f"{model_file.name}: {model.family}, {model.task}"), icon=":material/check:")
+        _notes("About the model", (*trust.of_predictions(model), *trust.of_file(model)))
+        if data_file is None:
+            st.info("Now drop the data that it is to predict.")
     data = (
         _read("data", data_file, lambda: _open_data(data_file.getvalue(), data_file.name))
         if data_file is not None
         else None
     )
     if data_file is not None and data is not None:
-        _preview(model, data, data_file.name, model_file.name if model_file is not None else "")
+        _preview(model, data, data_file.name)
     places = st.session_state.get("places", {}).values()
     if "upload-remote" in st.session_state or any(place.workspace.private for place in places):
         st.button("Delete my uploads now", on_click=session.forget_private, icon=":material/delete:")
@@ -106,12 +115,7 @@ def _open_data(content: bytes, name: str) -> ex.Dataset:
 def _model(file: Any) -> ex.Model | None:
     """The model in a dropped file; bare weights ask for their architecture."""
     declared = st.session_state.get("upload-architecture")
-    architecture = None
-    if declared is not None:
-        try:
-            architecture = json.loads(declared.getvalue())
-        except (ValueError, UnicodeDecodeError) as error:
-            st.error(literal(f"{declared.name} is not JSON: {error}"), icon=":material/error:")
+    architecture = declared.getvalue() if declared is not None else None  # read in the worker, like the rest
     trusted = bool(st.session_state.get(_trust_key(file)))
     key = f"{file.file_id}:{declared.file_id if declared is not None else ''}:{trusted}"
     model: ex.Model | None = _read(
@@ -189,11 +193,8 @@ def _forget_failures() -> None:
             st.session_state.pop(f"upload-read-{what}", None)
 
 
-def _preview(model: ex.Model | None, data: ex.Dataset, data_name: str, model_name: str) -> None:
+def _preview(model: ex.Model | None, data: ex.Dataset, data_name: str) -> None:
     """What was inferred, correctable in place, the checklist, and the button."""
-    if model is not None:
-        st.success(literal(f"{model_name}: {model.family}, {model.task}"), icon=":material/check:")
-        _notes("About the model", (*trust.of_predictions(model), *trust.of_file(model)))
     _notes("About the data", data.notes)
     classes = _class_names(model)
     table: pd.DataFrame | None = None
@@ -227,12 +228,12 @@ def _notes(title: str, notes: Sequence[str]) -> None:
     """What reading a file found worth saying: one quiet paragraph, what is long folded away."""
     if not notes:
         return
-    lines = [literal(note) for note in notes]
-    if len(lines) <= MOST_NOTES:
-        st.caption("  \n".join(lines))
+    text = "  \n".join(literal(note) for note in notes)
+    if len(notes) <= MOST_NOTES:
+        st.caption(text)
     else:
-        with st.expander(f"{title}: {len(lines)} notes"):
-            st.caption("  \n".join(lines))
+        with st.expander(literal(f"{title}: {len(notes)} notes")):
+            st.caption(text)
 
 
 def _open(workspace: OpenWorkspace) -> None:
@@ -375,6 +376,10 @@ def _dataset(data: ex.Dataset, table: pd.DataFrame, model: ex.Model) -> ex.Datas
                 f"Only one column can be the {what}; you chose {', '.join(map(repr, names))}."
             )
     ignore = [name for name, use in uses.items() if use == "ignore"]
+    columns = tuple(name for name in uses if name not in (*target, *roles))
+    lacking = model.columns_mismatch(columns) if model.features is not None else None
+    if lacking:  # said before nothing is left of data that belong to another model
+        raise ex.SchemaMismatch(lacking)
     cases = ex.Dataset.from_frame(
         data.X, target[0] if target else None, role=roles[0] if roles else None, ignore=ignore
     )

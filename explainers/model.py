@@ -146,7 +146,7 @@ class Model:
         except Exception as error:
             text = f"{type(error).__name__}: {error}".splitlines()[0][:300]
             raise ModelFailure(f"The model raised an error while predicting {count} cases. {text}") from error
-        values = np.asarray(answer, dtype=np.float64) if _numeric(answer) else _not_numbers(answer)
+        values = _numbers(answer)
         if values.ndim == 1 and len(values) == count:
             values = values[:, None]
         if values.ndim != 2 or len(values) != count:
@@ -273,6 +273,15 @@ def _key(value: Any) -> Any:
 
 def _same(a: Any, b: Any) -> bool:
     return bool(_key(a) == _key(b))
+
+
+def _numbers(answer: Any) -> np.ndarray:
+    if not _numeric(answer):
+        return _not_numbers(answer)
+    try:
+        return np.asarray(answer, dtype=np.float64)
+    except (TypeError, ValueError):  # a generator, rows of different lengths
+        return _not_numbers(answer)
 
 
 def _numeric(answer: Any) -> bool:

@@ -13,7 +13,8 @@ import numpy as np
 
 import explainers as ex
 
-_FIELDS = frozenset(field.name for field in dataclasses.fields(ex.Model))
+#: What a worker says of a model; never what a page would run, such as its predictor.
+_FIELDS = frozenset({"task", "classes", "labels", "space", "family", "features", "notes", "trust", "digest", "inputs", "abilities"})  # fmt: skip
 _SPACES = ("probability", "raw", "target")
 _ABILITIES = frozenset({"predict", "gradients", "layers", "raw", "probability", "trees"})
 
@@ -23,7 +24,7 @@ MOST_DIGEST = 128
 
 def described(found: Any) -> bool:
     """A model's description: every field of the form that pages rely on."""
-    if not isinstance(found, Mapping) or not _FIELDS >= found.keys() - {"abilities"}:
+    if not isinstance(found, Mapping) or not found.keys() <= _FIELDS:
         return False
     texts = [found.get(name) for name in ("task", "space", "family", "trust", "digest")]
     lists = [found.get(name) for name in ("classes", "labels", "notes")]
@@ -61,6 +62,17 @@ def _columns(features: Any, inputs: Any) -> bool:
 
 def _texts(found: tuple[Any, ...]) -> bool:
     return all(isinstance(text, str) for text in found)
+
+
+def dataset(found: Any) -> bool:
+    """A data set with a case in it that pages can show."""
+    return (
+        isinstance(found, ex.Dataset)
+        and len(found) > 0
+        and (found.modality != "table" or len(found.schema.features) > 0)
+        and isinstance(found.notes, tuple)
+        and _texts(found.notes)
+    )
 
 
 def reasons(found: Any) -> bool:

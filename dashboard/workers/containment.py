@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterable
 from functools import cache
 
+from dashboard.configuration import settings
+from dashboard.workers.lock import available
 from dashboard.workers.starting import environment
 
 
@@ -24,10 +26,22 @@ def tested() -> tuple[bool, str]:
     except (OSError, subprocess.TimeoutExpired) as error:
         return False, f"the self-test of the lock could not run ({type(error).__name__})"
     lines = found.stdout.strip().splitlines()
-    return found.returncode == 0, lines[-1] if lines else "the self-test of the lock said nothing"
+    said = lines[-1] if lines else "the self-test of the lock said nothing"
+    return found.returncode == 0 and said.startswith("self-test passed"), said
 
 
 def allowed(formats: Iterable[str]) -> tuple[str, ...]:
-    """Of the formats that the operator enabled those that are opened: all, or none where the self-test failed."""
+    """Of the formats that the operator enabled those that are opened: all, or none where workers are not locked or the self-test failed."""
     wanted = tuple(formats)
-    return wanted if wanted and tested()[0] else ()
+    return wanted if wanted and settings().workers.profile != "plain" and tested()[0] else ()
+
+
+def note() -> str:
+    """What a page says where uploads are opened; empty where their process is fully locked."""
+    if settings().workers.profile == "plain":
+        reason = "the operator has turned the lock off (setting workers.profile)"
+    elif not (held := available()).complete:
+        reason = held.sentence()
+    else:
+        return ""
+    return f"Reduced isolation: files are opened in a process of their own, but {reason}. Formats that run code are refused."

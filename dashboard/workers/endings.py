@@ -87,8 +87,9 @@ def _printable(text: str) -> str:
 def _kind(name: str) -> str:
     """One of Python's own kinds of errors; what a model calls its own may hold anything."""
     found = getattr(builtins, name.removeprefix("unexpected "), None)
-    known = isinstance(found, type) and issubclass(found, Exception)
-    return f"unexpected {found.__name__}" if known else "unexpected error"
+    if isinstance(found, type) and issubclass(found, Exception):
+        return f"unexpected {found.__name__}"
+    return "unexpected error"
 
 
 def _place(text: str) -> str:

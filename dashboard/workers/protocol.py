@@ -191,10 +191,10 @@ class Channel:
         except (ValueError, KeyError, TypeError, RecursionError):
             raise ProtocolError("a body that is not JSON of the agreed form") from None
         kinds = [_stated(item) for item in stated] if isinstance(stated, list) else []
-        if any(_bytes_of(dtype, [max(side, 1) for side in shape]) > self._limit for dtype, shape in kinds):
-            raise ProtocolError("an array of nothing that is longer than any")
         if sum(_padded(_bytes_of(*item)) for item in kinds) != size:
             raise ProtocolError("arrays whose sizes do not add up")
+        if any(_bytes_of(dtype, [max(side, 1) for side in shape]) > self._limit for dtype, shape in kinds):
+            raise ProtocolError("an array of nothing that is longer than any")
         buffer = _from_file(descriptors[0], size) if descriptors else self._exactly(size, deadline)
         return Message(Kind(kind), number, body, tuple(_views(buffer, kinds)))
 
@@ -273,7 +273,9 @@ def _stated(item: Any) -> tuple[np.dtype[Any], tuple[int, ...]]:
     whole = all(
         isinstance(side, int) and not isinstance(side, bool) and 0 <= side <= LONGEST for side in sides
     )
-    if dtype.kind not in "biufUMm" or not dtype.itemsize or not whole or len(sides) > MOST_AXES:
+    # A float of 16 bytes is no number to JSON.
+    sent = dtype.kind in "biufUMm" and dtype.itemsize and not (dtype.kind == "f" and dtype.itemsize > 8)
+    if not sent or not whole or len(sides) > MOST_AXES:
         raise ProtocolError("an array of a type or shape that is not sent")
     return dtype, sides
 
@@ -283,13 +285,14 @@ def _bytes_of(dtype: np.dtype[Any], shape: Sequence[int]) -> int:
 
 
 def _from_file(descriptor: int, size: int) -> bytearray:
-    """A copy; positions are our own, since the other side can move the one that it shares with us."""
+    """A copy. The position is set each time: the other side shares it, and could move it to keep us reading."""
     if os.fstat(descriptor).st_size < size:
         raise ProtocolError("a memory file shorter than it says")
     buffer = bytearray(size)
     view, got = memoryview(buffer), 0
     while got < size:
-        part = os.preadv(descriptor, [view[got:]], got)
+        os.lseek(descriptor, got, os.SEEK_SET)  # `preadv` is none of the calls that a locked process may make
+        part = os.readv(descriptor, [view[got:]])
         if part == 0:
             raise ProtocolError("a memory file shorter than it says")
         got += part

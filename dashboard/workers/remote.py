@@ -58,9 +58,8 @@ class Remote:
     def load_dataset(self, content: bytes, **options: Any) -> ex.Dataset:
         """`explainers.load_dataset` in a worker; the data come back, and no worker keeps them."""
         seconds = self.pool.parent.terms.open_seconds
-        sound = lambda found: isinstance(found, ex.Dataset)  # noqa: E731
         data: ex.Dataset = self.pool.ask(
-            "load_dataset", {"content": content, **options}, seconds, None, sound
+            "load_dataset", {"content": content, **options}, seconds, None, answers.dataset
         )
         return data
 
@@ -86,14 +85,15 @@ class Remote:
     def explain(self, model: ex.Model, data: ex.Dataset, explainer: ex.Explainer, rows: Any, target: Any, progress: ex.Progress | None) -> ex.Explanation:  # fmt: skip
         """`explainers.explain` in a worker."""
         seconds = self.pool.parent.terms.explain_seconds
-        sound = lambda found: answers.explained(found, type(explainer).returns)  # noqa: E731
+        kind = type(explainer).returns
 
         def report(done: int, total: int, partial: ex.Explanation | None = None) -> None:
             if progress is not None:
-                progress(done, total, partial if sound(partial) else None)
+                progress(done, total, partial if answers.explained(partial, kind) else None)
 
         asked = {"explainer": explainer, "rows": _sent(rows, data), "target": target}
-        found = self._ask("explain", model, data, seconds, report, sound, **asked)
+        sound = lambda found: answers.explained(found, kind)  # noqa: E731
+        found: ex.Explanation = self._ask("explain", model, data, seconds, report, sound, **asked)
         where = ex.Provenance(model, data, explainer, rows, target, None)
         return dataclasses.replace(found, provenance=where)
 

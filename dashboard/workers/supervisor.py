@@ -110,7 +110,7 @@ class Worker:
                 finally:
                     self.turn.release()
 
-        timer = threading.Timer(GRACE, look)
+        timer = threading.Timer(GRACE / 2, look)  # then it still has the other half
         timer.daemon = True
         timer.start()
 

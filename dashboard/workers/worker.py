@@ -5,6 +5,7 @@ It answers with a result or with an error in words; what the model prints goes n
 
 from __future__ import annotations
 
+import builtins
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
@@ -62,7 +63,7 @@ def _answered(message: Message, held: Held, channel: Channel, most: int) -> Mess
     except ex.Cancelled:
         error = ("Cancelled", "")
     except (ex.ExplainerError, ImportError) as problem:
-        error = (type(problem).__name__, str(problem))
+        error = (type(problem).__name__, _words(problem))
     except MemoryError:
         error = ("MemoryError", "")
     except Exception as problem:
@@ -76,6 +77,17 @@ def _require_sendable(size: int, most: int) -> None:
         raise ex.OutOfMemory(
             f"The answer has {size:,} bytes; the limit is {most:,} (setting workers.reply_mb). Ask for fewer cases."
         )
+
+
+def _words(problem: Exception) -> str:
+    """The sentence; where a model's or a library's own words stand in it, their kind only: they may hold a patient's values."""
+    cause = problem.__cause__
+    if not isinstance(problem, ex.ModelFailure) or cause is None or isinstance(cause, ex.ExplainerError):
+        return str(problem)
+    name = type(cause).__name__
+    sentence = str(problem).partition(f" {name}: ")[0]
+    kind = name if hasattr(builtins, name) else "error of its own kind"
+    return f"{sentence} It was a {kind}; what it said is not shown, as it may hold values of a case."
 
 
 def _place(problem: Exception) -> str:
@@ -142,9 +154,17 @@ def _applicable(held: Held, _: ex.Progress, model: Mapping[str, Any], data: str)
 
 
 def _predict(held: Held, _: ex.Progress, model: Mapping[str, Any], data: str, cases: Any) -> np.ndarray:  # fmt: skip
-    which = held.model(**model)
-    found = held.data[data] if cases is None else _cases(held, data, cases)
+    which, known = held.model(**model), held.data[data]
+    if isinstance(cases, np.ndarray) and cases.dtype.kind == "f" and _takes_codes(which, known):
+        return which.predict(cases)
+    found = known if cases is None else _cases(held, data, cases)
     return which.predict(found.X)
+
+
+def _takes_codes(model: ex.Model, data: ex.Dataset) -> bool:
+    """Whether a table made of codes would only be taken apart again: networks without names for their columns."""
+    plain = data.modality == "table" and all(feature.codes_are_values for feature in data.schema.features)
+    return plain and model.module is not None and model.features is None
 
 
 def _explain(held: Held, progress: ex.Progress, model: Mapping[str, Any], data: str, explainer: ex.Explainer, rows: Any, target: Any) -> ex.Explanation:  # fmt: skip

@@ -115,7 +115,7 @@ def _from_zip(file: File, pixel_scale: float | None) -> Dataset:
     try:
         with opened_zip(file) as (_, parts):
             names = [part.filename for part in parts]
-    except (zipfile.BadZipFile, ValueError, OSError) as error:
+    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:
         raise UnreadableFile(
             f"{file.name!r} is a damaged zip or npz file: {error}. Save or upload it again."
         ) from error

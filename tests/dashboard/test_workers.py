@@ -150,7 +150,7 @@ def test_what_progress_raises_stops_the_worker_by_a_word(remote: Remote) -> None
         raise Stop
 
     with pytest.raises(Stop):
-        remote.explain(model, data, ex.Lime(samples=900_000), range(40), None, stop)
+        remote.explain(model, data, ex.Lime(samples=100_000), range(40), None, stop)
     (pid,) = remote.pool.pids
     assert remote.predict(model, data).shape == (40, 2)
     assert remote.pool.pids == [pid]  # told in time, it was not killed

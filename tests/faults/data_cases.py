@@ -311,6 +311,7 @@ CASES = (
     Case("npz that claims more than it holds", claiming_npz, "an array claims more numbers than it holds", bomb=True),
     Case("npz of many values", lambda: npz(images=npy(np.zeros((10, 20, 20), bool))), "has 4,000 values; the limit is 3,999", bounds={"values": 3999}),
     Case("npz packed another way", lambda: npz(zipfile.ZIP_BZIP2, images=npy(np.zeros((2, 3, 3)))), "'images.npy' in 'upload' is encrypted or packed in an unusual way"),
+    Case("npz for a later kind of zip", lambda: npz(images=npy(np.zeros((2, 3, 3)))).replace(b"PK\1\2\x14\3\x14", b"PK\1\2\x14\3\xff"), "damaged zip or npz file: zip file version"),
     Case("npz with a pickle inside", lambda: npz(images=npy(np.array([[["x"]]], dtype=object))), "it holds Python objects"),
     Case("npz of nothing but sides", lambda: npz(images=npy(np.zeros((0, 5, 5)))), "There are no cases"),
     Case("npz labels of bytes", lambda: npz(images=npy(np.zeros((1, 3, 3))), labels=npy(np.array([b"a"]))), "labels of 'upload' hold .S1; save them as text"),

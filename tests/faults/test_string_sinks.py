@@ -63,6 +63,7 @@ FIGURES = ("len", "round", "int", "float")
 EXEMPT = {
     "' × '.join(map(str, data.schema.shape))": "whole numbers",
     "', '.join(offered)": "names of formats, from a list of ours",
+    "'  \\n'.join((literal(note) for note in notes))": "each note through `literal`",
 }
 
 

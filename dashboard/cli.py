@@ -193,9 +193,10 @@ def _url(server: Server) -> str:
 def _warm() -> None:
     """Heavy imports and the first workspace, beside the starting server: the browser needs a second to load anyway."""
     from dashboard.library import library
-    from dashboard.startup import warm
+    from dashboard.startup import open_ahead, warm
 
     typer.echo(warm(library()))
+    open_ahead(library())
 
 
 def _free_port(address: str, port: int) -> int:

@@ -32,7 +32,7 @@ class Library:
         self.terms = terms or Terms()
         self._store = Store()
         self._open: dict[str, tuple[OpenWorkspace, Compute]] = {}
-        self._lock = threading.Lock()
+        self._locks = {name: threading.Lock() for name in self.folders}
 
     def describe(self, name: str) -> Configuration:
         """What the workspace says of itself, without opening its model."""
@@ -44,7 +44,7 @@ class Library:
             raise ex.UnreadableFile(
                 f"There is no workspace {name[:80]!r} here; there are {', '.join(self.folders) or 'none'}."
             )
-        with self._lock:
+        with self._locks[name]:
             if name not in self._open:
                 remote = Remote(Pool(starter(self.terms), self.terms.per_workspace))
                 workspace = open_workspace(self.folders[name], remote)

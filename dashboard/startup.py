@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import threading
+import time
 
+import explainers as ex
 from dashboard import private
 from dashboard.library import Library
 from dashboard.serving import visits
 from dashboard.workers import containment
 from dashboard.workers.starting import starter
+
+#: Seconds that the first page has the processor to itself, and how many workspaces are opened before anybody asks.
+LATER, AHEAD = 4.0, 8
 
 _frozen = threading.Event()
 
@@ -33,8 +39,15 @@ def warm(library: Library) -> str:
     """
     visits.AT_END.append(private.end)
     starter(library.terms).start()
-    first = next(iter(library.folders), None)
-    if first is not None:
+    for first in list(library.folders)[:1]:
         library.open(first)
     freeze()
     return containment.tested()[1]
+
+
+def open_ahead(library: Library) -> None:
+    """Open the next workspaces of the start page, once the first page has had its turn; one that does not open says so when clicked."""
+    time.sleep(LATER)
+    for name in list(library.folders)[1:AHEAD]:
+        with contextlib.suppress(ex.ExplainerError):
+            library.open(name)

@@ -63,13 +63,18 @@ def _answered(message: Message, held: Held, channel: Channel, most: int) -> Mess
     except ex.Cancelled:
         error = ("Cancelled", "")
     except (ex.ExplainerError, ImportError) as problem:
-        error = (type(problem).__name__, _words(problem))
+        error = (_public(type(problem)), _words(problem))
     except MemoryError:
         error = ("MemoryError", "")
     except Exception as problem:
         # The text may hold a patient's values: the kind and the place are enough to find the cause.
         error = (f"unexpected {type(problem).__name__}", _place(problem))
     return Message(Kind.ERROR, message.number, list(error))
+
+
+def _public(kind: type[Exception]) -> str:
+    """The kind's own name, or that of the nearest one above it that the web process knows."""
+    return next(base.__name__ for base in kind.__mro__ if base is ImportError or hasattr(ex, base.__name__))
 
 
 def _require_sendable(size: int, most: int) -> None:

@@ -138,11 +138,13 @@ def _with_text(table: pa.Table, names: list[str]) -> pa.Table:
 
 
 def _frame(table: pa.Table, notes: Iterable[str]) -> pd.DataFrame:
-    """Decimals become numbers; an index that pandas stored is dropped unless it has a name."""
+    """Decimals become numbers, times those of UTC; an index that pandas stored is dropped unless it has a name."""
     table = table.drop_columns([name for name in table.schema.names if name.startswith(INDEX)])
     for i, field in enumerate(table.schema):
         if pa.types.is_decimal(field.type):
             table = table.set_column(i, field.name, table.column(i).cast(pa.float64()))
+        if pa.types.is_timestamp(field.type) and field.type.tz:  # a locked process has no list of time zones
+            table = table.set_column(i, field.name, table.column(i).cast(pa.timestamp(field.type.unit)))
     frame = table.to_pandas(use_threads=False, ignore_metadata=True, date_as_object=False)
     frame.attrs["notes"] = tuple(notes)
     return frame

@@ -41,27 +41,15 @@ from dashboard.converting.folder import toml
 from dashboard.workspace import OpenWorkspace, open_workspace
 from explainers.converting import choosing, keras_models, opening, scikit_learn
 from tests.cases import mixed_table_classifier, network, numbers, patients, pictures
+from tests.dashboard.in_process import InProcess
 
 COLUMNS = ["x0", "x1", "x2"]
 TABLE = numbers(60)
 TWO = TABLE.assign(y=np.where(TABLE["y"] > 0, 2, 1))
 
 
-class Direct:
-    """Opens the files of a workspace in this process."""
-
-    def load_model(self, content: Callable[[], bytes], **options: Any) -> ex.Model:
-        return ex.load_model(content(), **options)
-
-    def load_dataset(self, content: bytes, **options: Any) -> ex.Dataset:
-        return ex.load_dataset(content, **options)
-
-    def check(self, model: ex.Model, data: ex.Dataset) -> None:
-        model.check(data)
-
-
 def opened(folder: Path) -> OpenWorkspace:
-    return open_workspace(folder, Direct())
+    return open_workspace(folder, InProcess())
 
 
 def run(*words: str | Path, answer: str | None = None) -> tuple[int, str, ex.ExplainerError | None]:

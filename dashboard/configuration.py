@@ -16,7 +16,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, create_model
 
 if TYPE_CHECKING:
     import explainers as ex
@@ -105,7 +105,11 @@ class Server(Section):
 
 
 class Workers(Section):
-    """What one locked process may use, and how many there are."""
+    """What one locked process may use, and how many there are.
+
+    Attributes:
+        open_ahead: how many prepared workspaces are opened before anybody asks; each has a process from then on.
+    """
 
     memory_gib: PositiveFloat = 4.0
     open_seconds: PositiveInt = 60
@@ -113,6 +117,7 @@ class Workers(Section):
     explain_seconds: PositiveInt = 120
     idle_minutes: PositiveInt = 10
     per_workspace: PositiveInt = 2
+    open_ahead: NonNegativeInt = 8
     at_most: PositiveInt = 16
     reply_mb: PositiveInt = 256
     profile: Literal["auto", "strict", "plain"] = "auto"

@@ -14,8 +14,8 @@ from dashboard.serving import visits
 from dashboard.workers import containment
 from dashboard.workers.starting import starter
 
-#: Seconds that the first page has the processor to itself, and how many workspaces are opened before anybody asks.
-LATER, AHEAD = 4.0, 8
+#: Seconds that the first page has the processor to itself.
+LATER = 4.0
 
 _frozen = threading.Event()
 
@@ -48,6 +48,6 @@ def warm(library: Library) -> str:
 def open_ahead(library: Library) -> None:
     """Open the next workspaces of the start page, once the first page has had its turn; one that does not open says so when clicked."""
     time.sleep(LATER)
-    for name in list(library.folders)[1:AHEAD]:
+    for name in list(library.folders)[1 : library.terms.open_ahead]:
         with contextlib.suppress(ex.ExplainerError):
             library.open(name)

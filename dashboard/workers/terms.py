@@ -26,6 +26,7 @@ class Terms:
     explain_seconds: float = 120.0
     idle_minutes: float = 10.0
     per_workspace: int = 2
+    open_ahead: int = 8
     at_most: int = 16
     profile: Profile = "auto"
     formats: tuple[str, ...] = ()

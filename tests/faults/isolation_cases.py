@@ -22,11 +22,14 @@ session_seconds = 2
 upload_mb = 1
 [workers]
 at_most = 2
+open_ahead = 1
 """
 
 TRUSTING = """
 [server]
 session_seconds = 2
+[workers]
+open_ahead = 1
 [formats]
 allow = ["pickle"]
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import streamlit as st
 
@@ -26,20 +27,23 @@ def case() -> None:
     page.draw(CASE_TABLE if session.view().data.modality == "table" else CASE_PICTURE)
 
 
-START = st.Page(
-    start.draw, title="Start", icon=":material/home:", url_path="start", default=session.current() is None
-)
-OVERVIEW = st.Page(overview, title="Overview", icon=":material/bar_chart:", url_path="overview")
+is_open = session.current() is not None
+# All addresses are always known: a reload may ask for any of them.
+below: Literal["visible", "hidden"] = "visible" if is_open else "hidden"
 CASE = st.Page(
-    case,
-    title="Case",
-    icon=":material/person_search:",
-    url_path="case",
-    default=session.current() is not None,
+    case, title="Case", icon=":material/person_search:", url_path="case", default=is_open, visibility=below
 )
+OVERVIEW = st.Page(
+    overview, title="Overview", icon=":material/bar_chart:", url_path="overview", visibility=below
+)
+START = st.Page(start.draw, title="Start", icon=":material/home:", url_path="start", visibility=below)
+HOME = st.Page(start.draw, title="whyboard", url_path="home", default=not is_open, visibility="hidden")
 
-shown = st.navigation([START] if session.current() is None else [CASE, OVERVIEW, START], position="top")
-if st.session_state.pop("opened", False) and shown.url_path == START.url_path != "":
-    # Opened on the start page while another workspace was open: that page does not leave by itself.
+shown = st.navigation([CASE, OVERVIEW, START, HOME], position="top")
+opened = st.session_state.pop("opened", False)
+if is_open and (shown is HOME or (opened and shown is START)):
+    # A start page does not leave by itself when a workspace is opened on it.
     st.switch_page(CASE, query_params=dict(st.query_params))
+if not is_open and shown in (CASE, OVERVIEW):
+    st.switch_page(HOME)  # the workspace is gone, and the start page says so
 shown.run()

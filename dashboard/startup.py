@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import threading
 import time
 
@@ -14,8 +15,14 @@ from dashboard.serving import visits
 from dashboard.workers import containment
 from dashboard.workers.starting import starter
 
-#: Seconds that the first page has the processor to itself.
-LATER = 4.0
+#: Seconds that the first page has the processor to itself, then that the zygote has for the rest of its warm-up.
+LATER = (4.0, 8.0)
+
+#: What the first page imports, in the order of `app.py`, and its first figure; all else is imported with these.
+PAGE = (
+    "dashboard.frame", "dashboard.page", "dashboard.session", "dashboard.start", "plotly.graph_objects", "plotly.tools",
+    "plotly.offline", "scipy.cluster.hierarchy", "scipy.spatial.distance",
+)  # fmt: skip
 
 _frozen = threading.Event()
 
@@ -33,21 +40,29 @@ def freeze() -> None:
 
 
 def warm(library: Library) -> str:
-    """Start what workers are forked from and open the first workspace while the browser loads; then try the lock.
+    """Start what workers are forked from; while it warms up, import the page and try the lock; open the first workspace.
 
     Returns the sentence that says whether the lock holds.
     """
     visits.AT_END.append(private.end)
     starter(library.terms).start()
+    for module in PAGE:
+        importlib.import_module(module)
+    freeze()
+    said = containment.tested()[1]
     for first in list(library.folders)[:1]:
         library.open(first)
-    freeze()
-    return containment.tested()[1]
+    return said
 
 
 def open_ahead(library: Library) -> None:
-    """Open the next workspaces of the start page, once the first page has had its turn; one that does not open says so when clicked."""
-    time.sleep(LATER)
-    for name in list(library.folders)[1 : library.terms.open_ahead]:
-        with contextlib.suppress(ex.ExplainerError):
-            library.open(name)
+    """Open the workspaces that follow on the start page, once the first page has had its turn: the next, later the others.
+
+    One that does not open says so when it is clicked.
+    """
+    following = list(library.folders)[1 : library.terms.open_ahead]
+    for seconds, names in zip(LATER, (following[:1], following[1:]), strict=True):
+        time.sleep(seconds)
+        for name in names:
+            with contextlib.suppress(ex.ExplainerError):
+                library.open(name)

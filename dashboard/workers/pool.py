@@ -44,7 +44,7 @@ class Pool:
                 taught = True
             finally:
                 if not taught:  # what fails once is not tried again by every new process
-                    self.lessons.pop(name)
+                    self.lessons.pop(name, None)  # unless somebody forgot it meanwhile
                     self.lessons |= {} if before is None else {name: before}
         return answer
 

@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+import sysconfig
 import threading
 from functools import cache
 from pathlib import Path
@@ -175,10 +176,17 @@ _KNOWN = (
 
 
 def _start(command: list[str], keep: int, *, one_thread: bool, threads: int) -> subprocess.Popen[bytes]:
-    variables = {**environment(), "OMP_WAIT_POLICY": "PASSIVE", "KERAS_BACKEND": "torch"}
-    variables |= dict.fromkeys(ONE_THREAD, "1") if one_thread else {}
-    variables |= {"NUMBA_NUM_THREADS": str(threads), **_WITHOUT_THREADS}
+    variables = variables_of_workers(one_thread=one_thread, threads=threads)
     return subprocess.Popen(command, pass_fds=[keep], env=variables, stdin=subprocess.DEVNULL)
+
+
+def variables_of_workers(*, one_thread: bool, threads: int) -> dict[str, str]:
+    """The environment of a process that workers are forked from, or of a worker."""
+    variables = {**environment(), "OMP_WAIT_POLICY": "PASSIVE", "KERAS_BACKEND": "torch"}
+    # torch makes its compiler's folder at import; a locked process cannot, but accepts one that is there. None compiles.
+    variables |= {"TORCHINDUCTOR_CACHE_DIR": sysconfig.get_path("purelib")}
+    variables |= dict.fromkeys(ONE_THREAD, "1") if one_thread else {}
+    return variables | {"NUMBA_NUM_THREADS": str(threads), **_WITHOUT_THREADS}
 
 
 def environment() -> dict[str, str]:

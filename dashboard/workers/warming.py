@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import importlib.util
 import io
@@ -12,15 +13,18 @@ import sys
 import sysconfig
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
+
+#: Before all others: skops looks for the home of each of its 900 functions in every module that is loaded by then.
+FIRST = ("skops.io",)
 
 #: Imported with all their parts, or as named, where they are installed. A locked process can import no compiled module.
 PACKAGES = ("encodings", "explainers")
 LIBRARIES = (
-    "torch", "skops.io", "onnx", "onnxruntime", "xgboost", "lightgbm", "catboost", "safetensors.torch", "pyarrow.parquet",
+    "torch", "optree", "onnx", "onnxruntime", "xgboost", "lightgbm", "catboost", "safetensors.torch", "pyarrow.parquet",
     "pyarrow.feather", "PIL.Image", "shap.explainers", "numba", "threadpoolctl", "dashboard.workers.worker",
     "dashboard.workers.lock",
 )  # fmt: skip
@@ -32,23 +36,55 @@ PROGRAMS = {
 }  # fmt: skip
 
 
+#: What torch's shape rules import at their first use, in this order so that no step takes long. All Python: a worker
+#: that was forked before could import it itself, in two seconds.
+LATER = (
+    "mpmath", "sympy.core", "sympy.polys", "sympy", "torch.fx.experimental.symbolic_shapes", "torch._guards",
+    "torch._numpy", "torch.distributed.tensor.placement_types", "torch.distributed.tensor._ops._conv_ops",
+    "torch.distributed.tensor", "torch.distributed.fsdp", "torch._dynamo",
+)  # fmt: skip
+
+
 def warm(formats: Sequence[str] = ()) -> None:
-    """Import everything, compile what is compiled, and let each reader read a little once."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for name in (*_inside(formats), *LIBRARIES):
-            if importlib.util.find_spec(name.split(".")[0]) is not None:
-                importlib.import_module(name)
+    """Import all that a locked process could not, and let each reader read a little once."""
+    with _undisturbed():
+        for name in (*FIRST, *_inside(formats), *LIBRARIES):
+            _import(name)
         _one_thread()
         _compiled_parts_of_python()
         _scikit_learn()
         _read_a_little()
         _predict_a_little()
-        _differentiate_a_little()
         if "pt2" in formats:
             _export_a_little()
     tempfile.tempdir = tempfile.gettempdir()  # a locked process cannot look for one, and needs only its name
     _pools()
+
+
+def later() -> Iterator[Callable[[], None]]:
+    """What only saves a worker time, in short steps: it need not be done before the first worker is forked."""
+    for name in LATER:
+        yield partial(_import, name)
+    yield _differentiate_a_little
+
+
+def _import(name: str) -> None:
+    if importlib.util.find_spec(name.split(".")[0]) is not None:
+        importlib.import_module(name)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """No warnings; and no collections, which would walk all that was imported so far again and again."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _inside(formats: Sequence[str]) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 A fork takes milliseconds where a fresh start takes seconds. No thread pool is ever started here: its threads would be
 missing in the child, which would wait for them for ever. It takes orders only from the web process, on one socket, and
-ends when that closes; its workers end with it.
+ends when that closes; its workers end with it. The first order is taken as soon as a locked child can do whatever may
+be asked of it; what only makes it quicker is done step by step while there is no order.
 """
 
 from __future__ import annotations
@@ -11,15 +12,20 @@ import ctypes
 import gc
 import json
 import os
+import select
 import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 #: Libraries start as many threads as they find processors, at import; one is what a process that forks may have.
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")  # fmt: skip
+
+#: Seconds without an order until the rest of the warm-up begins: the first page has the processor to itself.
+QUIET = 5.5
 
 
 def main() -> None:
@@ -28,21 +34,28 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # Ctrl+C goes to the web process, which closes the socket
     from dashboard.workers.lock import available
-    from dashboard.workers.warming import warm
+    from dashboard.workers.warming import later, warm
 
     available()  # the filter is made once, for all children
     warm(json.loads(sys.argv[2]))
-    gc.collect()
     gc.freeze()  # what is shared with the children is not written to by their collector
-    send_order(control, {"ready": True, "threads": len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 1})  # fmt: skip
-    _rule(control)
+    try:
+        send_order(control, {"ready": True, "threads": _threads()})
+    except OSError:  # the web process ended meanwhile
+        return
+    _rule(control, later())
 
 
-def _rule(control: socket.socket) -> None:
-    """Orders until the web process is gone."""
+def _threads() -> int:
+    return len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 1
+
+
+def _rule(control: socket.socket, steps: Iterator[Callable[[], None]]) -> None:
+    """Orders until the web process is gone; while there is none, steps of work."""
     ended: dict[int, int] = {}
     children: set[int] = set()
     while True:
+        _use_idle_time(control, steps)
         order, descriptors = receive_order(control)
         if order is None:
             break
@@ -59,6 +72,21 @@ def _rule(control: socket.socket) -> None:
             send_order(control, {"status": _await(order["pid"], children, ended, order["seconds"])})
     for pid in children:
         os.kill(pid, signal.SIGKILL)
+
+
+def _use_idle_time(control: socket.socket, steps: Iterator[Callable[[], None]]) -> None:
+    """Take steps, one after the other, from a while after the last order until the next; none where all are taken."""
+    quiet, taken = QUIET, False
+    while not select.select([control], [], [], quiet)[0]:
+        step = next(steps, None)
+        if step is None:
+            break
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            step()
+        quiet, taken = 0.0, True
+    if taken:
+        gc.freeze()
 
 
 def _reap(children: set[int], ended: dict[int, int]) -> None:

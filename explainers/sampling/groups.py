@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float
 
 from explainers.dataset import Dataset
@@ -17,9 +18,7 @@ from explainers.errors import InvalidSetting
 from explainers.lazily import lazily
 from explainers.schema import _listed
 
-hierarchy, distances, stats = (
-    lazily(f"scipy.{name}") for name in ("cluster.hierarchy", "spatial.distance", "stats")
-)
+hierarchy, distances = (lazily(f"scipy.{name}") for name in ("cluster.hierarchy", "spatial.distance"))
 
 Groups = tuple[tuple[str, ...], ...]
 
@@ -92,7 +91,7 @@ def _centred_ranks(data: Dataset, rows: np.ndarray) -> tuple[list[int], Float[np
         known = ~np.isnan(column)
         rank = np.zeros(len(rows))
         if known.any():
-            rank[known] = stats.rankdata(column[known])
+            rank[known] = pd.Series(column[known]).rank()  # scipy.stats takes a second to import
             rank[known] -= rank[known].mean()
         length = float(np.linalg.norm(rank))
         if length > 0:

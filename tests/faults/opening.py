@@ -50,15 +50,12 @@ def _refuses_missing(model: Model) -> bool:
 
 
 def _with_categories(frame: pd.DataFrame, model: Model) -> pd.DataFrame:
-    """Text for columns that the file calls categorical."""
-    kinds = getattr(model.estimator, "feature_types", None) or ()
-    if getattr(model.estimator, "pandas_categorical", None):
-        kinds = ["c" if name == "ward" else "q" for name in frame.columns]
-    for name, kind in zip(frame.columns, kinds, strict=False):
-        if kind == "c":
-            frame[name] = np.random.default_rng(1).choice(
-                ["east", "north", "west", "yard", "new"], len(frame)
-            )
+    """Text for columns whose categories the file names."""
+    columns = getattr(model.predictor, "columns", None)
+    for place in getattr(columns, "categories", {}):
+        frame[frame.columns[place]] = np.random.default_rng(1).choice(
+            ["east", "north", "west", "yard"], len(frame)
+        )
     return frame
 
 

@@ -1,4 +1,4 @@
-"""``python -m benchmarks page | explainers | workers | faults``: measure, print, and write the results down."""
+"""``python -m benchmarks page | explainers | trees | workers | faults``: measure, print, and write the results down."""
 
 from __future__ import annotations
 
@@ -34,6 +34,28 @@ def main() -> None:
     )
     table.add_argument("--only", nargs="*", default=[], help="words of the rows to run")
     table.add_argument("--out", type=Path, default=RESULTS / "explainers.md")
+    trees = kinds.add_parser(
+        "trees", help="our tree engine beside XGBoost, LightGBM, shap, Woodelf and scikit-learn"
+    )
+    trees.add_argument(
+        "--data",
+        type=Path,
+        help="a CSV of numbers; its last column is the outcome (0 and 1); by default made here",
+    )
+    trees.add_argument(
+        "--repeats", type=int, default=7, help="each side is timed as often; the median counts"
+    )
+    trees.add_argument(
+        "--patience",
+        type=float,
+        default=20.0,
+        help="seconds for the repeats of one side; slow ones get fewer",
+    )
+    trees.add_argument(
+        "--rows", type=int, help="at most so many rows, fitted and explained: to try the script"
+    )
+    trees.add_argument("--only", nargs="*", default=[], help="words of the rows to run")
+    trees.add_argument("--out", type=Path, default=RESULTS / "trees.md")
     workers = kinds.add_parser("workers", help="what it costs that models live in processes of their own")
     workers.add_argument("--repeats", type=int, default=100, help="of a short call; longer ones fewer times")
     workers.add_argument("--out", type=Path, default=RESULTS / "workers.md")
@@ -51,6 +73,10 @@ def main() -> None:
         from benchmarks.workers import measure as measure_workers
 
         measure_workers(chosen.repeats, chosen.out)
+    elif chosen.kind == "trees":
+        from benchmarks.trees import measure_all as measure_trees
+
+        measure_trees(chosen.data, chosen.repeats, chosen.only, chosen.rows, chosen.patience, chosen.out)
     elif chosen.kind == "faults":
         from benchmarks.faults import count
 

@@ -35,12 +35,11 @@ def local_attribution(
 ) -> ex.Explainer:
     """Shapley values of one case: exact from the trees where the scale allows it, else from coalitions."""
     trees = refused(ex.TreeShap) is None
-    if trees and (space == "raw" or model.task == "regression"):
-        return ex.TreeShap(background=BACKGROUND)
+    if trees:
+        wanted = "probability" if space != "raw" and model.space == "probability" else "auto"
+        return ex.TreeShap(background=BACKGROUND, space=wanted)
     features = len(data.schema.features)
     if features > MOST_FEATURES:
-        if trees:
-            return ex.TreeShap(background=BACKGROUND)
         raise ex.NotApplicable(
             f"These data have {features:,} features; for this model ({model.family}) Shapley values of more than "
             f"{MOST_FEATURES} would take minutes for each case. Choose fewer features, or a tree model."

@@ -17,7 +17,16 @@ from explainers.errors import (
 )
 from explainers.explainer import Explainer, Problem, why_not
 from explainers.explaining import Provenance, Request, applicable, explain
-from explainers.explanation import Attribution, Counterfactuals, Effect, Explanation, Importance, Reference
+from explainers.explanation import (
+    Attribution,
+    Counterfactuals,
+    Effect,
+    Explanation,
+    Importance,
+    Interaction,
+    PairAttribution,
+    Reference,
+)
 from explainers.loading import align, guess_role, guess_target, load_dataset, load_frame, load_model
 from explainers.loading.limits import Limits
 from explainers.loading.policy import FORMATS, Format
@@ -49,12 +58,14 @@ __all__ = [
     "Feature",
     "Format",
     "Importance",
+    "Interaction",
     "InvalidSetting",
     "Limits",
     "Model",
     "ModelFailure",
     "NotApplicable",
     "OutOfMemory",
+    "PairAttribution",
     "Performance",
     "Plausibility",
     "Problem",

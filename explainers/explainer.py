@@ -62,8 +62,16 @@ class Problem:
 
     @property
     def outputs(self) -> int:
-        """How many outputs the model has; it is asked only where no classes tell."""
-        return len(self.model.classes) or int(self.predictions.shape[1])
+        """How many outputs the model has; it is asked only where no classes tell, for one case where trees answer the rest."""
+        if self.model.classes:
+            return len(self.model.classes)
+        if (
+            getattr(self.model, "trees", None) is None
+            or "predictions" in self.__dict__
+            or not len(self.cases)
+        ):
+            return int(self.predictions.shape[1])
+        return int(self.model.predict(self.cases.X.iloc[:1]).shape[1])
 
     @cached_property
     def targets(self) -> np.ndarray:

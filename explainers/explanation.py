@@ -124,6 +124,74 @@ class Importance(Explanation):
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class PairAttribution(Explanation):
+    """How much each feature of each case contributed alone, and each pair of features together.
+
+    Attributes:
+        values: signed, ``(m, d, d)``, with ``target="all"`` a last axis ``k``; symmetric: a pair's joint contribution is
+            split equally between its two entries, and the diagonal is what remains for a feature alone. Row `i` sums to
+            the feature's whole contribution, all values to output less base value.
+        base_value, output: ``(m,)``, or ``(m, k)`` for all outputs, in `space`.
+        targets: the label of the output explained for each case; for ``"all"`` the labels of all outputs.
+        reference: what the values are compared with; ``None`` where there is no reference.
+    """
+
+    values: np.ndarray
+    base_value: np.ndarray
+    output: np.ndarray
+    space: str
+    targets: tuple[Any, ...]
+    reference: Reference | None = None
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per case and feature alone or pair (and output); a pair has the sum of both its entries."""
+        first, second = np.triu_indices(len(self.names))
+        both = np.where(first == second, 1.0, 2.0).reshape(-1, *[1] * (self.values.ndim - 3))
+        found = self.values[:, first, second] * both
+        index = np.indices(found.shape)
+        names = np.array(self.names, dtype=object)
+        table: dict[str, Any] = {
+            "case": index[0].ravel(),
+            "feature": names[first][index[1].ravel()],
+            "with": np.where(first == second, "", names[second])[index[1].ravel()],
+        }
+        if found.ndim == 3:
+            table["output"] = np.array(self.targets, dtype=object)[index[2].ravel()]
+        return pd.DataFrame({**table, "value": found.ravel()})
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Interaction(Explanation):
+    """How much pairs of features act together, for a whole data set.
+
+    Attributes:
+        values: symmetric ``(d, d)``: a share from 0 of the joint effect of each pair; on the diagonal that of each
+            feature with all others.
+        strength: the same in units of the prediction, ``(d, d)``.
+        space: the scale of the predictions.
+        targets: the label of the output for each case.
+    """
+
+    values: np.ndarray
+    strength: np.ndarray
+    space: str
+    targets: tuple[Any, ...]
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per feature with all others, and per pair."""
+        first, second = np.triu_indices(len(self.names))
+        names = np.array(self.names, dtype=object)
+        return pd.DataFrame(
+            {
+                "feature": names[first],
+                "with": np.where(first == second, "all others", names[second]),
+                "share": self.values[first, second],
+                "strength": self.strength[first, second],
+            }
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Effect(Explanation):
     """What the prediction does when one feature moves: one entry per feature in `names`.
 

@@ -17,7 +17,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from explainers.digest import random_digest
-from explainers.errors import ExplainerError, InvalidSetting, ModelFailure, SchemaMismatch
+from explainers.errors import ExplainerError, InvalidSetting, ModelFailure, SchemaMismatch, UnsupportedModel
 from explainers.explanation import Space
 from explainers.schema import _listed
 from explainers.staged import Staged
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import torch
 
     from explainers.dataset import Dataset
+    from explainers.trees.ensemble import TreeEnsemble
 
 Predict = Callable[[Any], Any]
 Task = Literal["classification", "regression"]
@@ -112,6 +113,20 @@ class Model:
         if self.estimator is not None and is_tree_model(self.estimator):
             found.add("trees")
         return frozenset(found)
+
+    @cached_property
+    def trees(self) -> TreeEnsemble | None:
+        """The trees of the estimator, or of a pipeline's last step, which asks the columns that the steps before make.
+
+        ``None`` where there are none or they cannot be read: `explainers.trees.converting.refusal` says why.
+        """
+        from explainers.trees.converting import convert
+
+        steps = getattr(self.estimator, "steps", None)
+        try:
+            return convert(steps[-1][1] if steps else self.estimator)
+        except UnsupportedModel:
+            return None
 
     def predict(self, X: Any) -> Float[np.ndarray, "n k"]:
         """Predictions in `space`; raises `ModelFailure` when the model raises or answers another shape or NaN."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from explainers.explainer import Explainer
+from explainers.methods.accumulated_local_effects import AccumulatedLocalEffects
 from explainers.methods.counterfactual import Counterfactual
 from explainers.methods.grad_cam import GradCam
 from explainers.methods.integrated_gradients import IntegratedGradients
+from explainers.methods.interaction_strength import InteractionStrength
 from explainers.methods.kernel_shap import KernelShap
 from explainers.methods.lime import Lime
 from explainers.methods.occlusion import Occlusion
@@ -13,12 +15,15 @@ from explainers.methods.partial_dependence import PartialDependence
 from explainers.methods.permutation_importance import PermutationImportance
 from explainers.methods.saliency import Saliency
 from explainers.methods.tree_shap import TreeShap
+from explainers.methods.tree_shap_interactions import TreeShapInteractions
 
 __all__ = [
     "EXPLAINERS",
+    "AccumulatedLocalEffects",
     "Counterfactual",
     "GradCam",
     "IntegratedGradients",
+    "InteractionStrength",
     "KernelShap",
     "Lime",
     "Occlusion",
@@ -26,6 +31,7 @@ __all__ = [
     "PermutationImportance",
     "Saliency",
     "TreeShap",
+    "TreeShapInteractions",
 ]
 
 EXPLAINERS: tuple[type[Explainer], ...] = (
@@ -38,5 +44,8 @@ EXPLAINERS: tuple[type[Explainer], ...] = (
     Occlusion,
     PermutationImportance,
     PartialDependence,
+    AccumulatedLocalEffects,
+    InteractionStrength,
+    TreeShapInteractions,
     Counterfactual,
 )

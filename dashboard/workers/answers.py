@@ -130,10 +130,25 @@ def _attribution(found: ex.Attribution) -> bool:
     )
 
 
+def _pair_attribution(found: ex.PairAttribution) -> bool:
+    m, d = len(found.base_value), len(found.names)
+    return (
+        found.base_value.ndim in (1, 2)
+        and found.output.shape == found.base_value.shape
+        and found.values.shape == (m, d, d, *found.base_value.shape[1:])
+        and bool(np.isfinite(found.values).all())
+    )
+
+
 def _importance(found: ex.Importance) -> bool:
     errors = (found.standard_error, found.background_error)
     shapes = [found.values.shape, *(error.shape for error in errors if error is not None)]
     return all(shape == (len(found.names),) for shape in shapes)
+
+
+def _interaction(found: ex.Interaction) -> bool:
+    square = (len(found.names), len(found.names))
+    return found.values.shape == found.strength.shape == square and bool(np.isfinite(found.values).all())
 
 
 def _effect(found: ex.Effect) -> bool:
@@ -162,7 +177,9 @@ def _counterfactuals(found: ex.Counterfactuals) -> bool:
 
 _FITS: tuple[tuple[type, Callable[[Any], bool]], ...] = (
     (ex.Attribution, _attribution),
+    (ex.PairAttribution, _pair_attribution),
     (ex.Importance, _importance),
+    (ex.Interaction, _interaction),
     (ex.Effect, _effect),
     (ex.Counterfactuals, _counterfactuals),
 )

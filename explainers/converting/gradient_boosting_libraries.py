@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from explainers.converting.choosing import library_of
-from explainers.converting.subject import SAME_ARITHMETIC, Subject, Written
+from explainers.converting.subject import SAME_ARITHMETIC, SINGLE_PRECISION, Subject, Written
 from explainers.model import Model
 
 
@@ -20,7 +20,8 @@ def subject(obj: Any, classes: tuple[Any, ...] | None) -> Subject:
 
 def _xgboost(obj: Any) -> Written:
     booster = obj.get_booster() if hasattr(obj, "get_booster") else obj
-    return Written(bytes(booster.save_raw("ubj")), ".ubj", "XGBoost UBJ", SAME_ARITHMETIC)
+    # the library adds leaves up in single precision, the file's reader in double
+    return Written(bytes(booster.save_raw("ubj")), ".ubj", "XGBoost UBJ", SINGLE_PRECISION)
 
 
 def _lightgbm(obj: Any) -> Written:

@@ -1,21 +1,26 @@
-"""LightGBM's text format, checked whole first: its own parser aborts the process on many damaged files.
+"""LightGBM's text format, checked whole and read here: its own parser aborts the process on many damaged files.
 
-What prediction does not need (the training parameters, the importances) is not passed on: LightGBM's reader of
-parameters ends the process too.
+What prediction does not need (the training parameters, the importances) is not read.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from typing import Any
 
 import numpy as np
 
-from explainers.errors import UnreadableFile, UnsupportedModel
+from explainers.errors import UnsupportedModel
+from explainers.loading import tree_files
 from explainers.loading.sources import File
 from explainers.loading.structure import damaged, finite, number, numbers, tree, whole, within
 from explainers.model import Model
+from explainers.trees.converting import lightgbm_trees
+from explainers.trees.converting.lightgbm_linear import LinearLeaves
+from explainers.trees.converting.lightgbm_trees import Fields
+from explainers.trees.ensemble import TreeEnsemble
 
 FORM = "LightGBM text"
 OBJECTIVES = frozenset({
@@ -52,23 +57,43 @@ SETTING = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
 
 
 def load(file: File, classes: tuple[Any, ...] | None) -> Model:
-    """A booster from text."""
-    text = checked(file)
+    """The model in a text file."""
+    told = checked(file)
+    columns = lightgbm_trees.columns(told)
+    trees: TreeEnsemble | None = None
+    notes: tuple[str, ...] = ()
     try:
-        import lightgbm
-    except ImportError as error:
-        raise UnsupportedModel(
-            'This is a LightGBM model; LightGBM is not installed. Install it: pip install "whyboard[lightgbm]".'
-        ) from error
-    try:
-        booster = lightgbm.Booster(model_str=text)
-    except (lightgbm.basic.LightGBMError, ValueError, TypeError, KeyError) as error:
-        raise UnreadableFile(f"LightGBM cannot read this file: {str(error)[:200]}. Save it again.") from error
-    return Model.wrap(booster, classes)
+        trees = lightgbm_trees.of_fields(told)
+    except UnsupportedModel as error:
+        notes = (str(error),)
+    raw, predicted = (trees.raw, trees.linked) if trees else _beyond_trees(told)
+    found = tree_files.model(
+        f"LightGBM ({told.objective})",
+        columns,
+        raw,
+        predicted,
+        trees,
+        classes,
+        outputs=int(told.header["num_tree_per_iteration"]),
+        classifies=told.objective in ("binary", "multiclass", "multiclassova", "cross_entropy"),
+    )
+    return dataclasses.replace(found, notes=notes)
 
 
-def checked(file: File) -> str:
-    """What LightGBM is given; raises `UnreadableFile` unless the file is complete and every index points at something."""
+def _beyond_trees(told: Fields) -> tuple[tree_files.Answer, tree_files.Answer]:
+    """Sums, and what the objective makes of them, where no tensor form answers for both."""
+    link = lightgbm_trees.LINKS.get(told.objective, "identity")
+    sums = lightgbm_trees.sums(told, link)
+    raw = LinearLeaves(told).raw if told.linear else sums.raw
+    if told.root:
+        return raw, lambda found: np.sign(found) * found**2
+    if told.objective == "cross_entropy_lambda":
+        return raw, lambda found: np.logaddexp(0.0, found)
+    return raw, sums.linked
+
+
+def checked(file: File) -> Fields:
+    """What the text says; raises `UnreadableFile` unless it is complete and every index points at something."""
     content = file.content
     try:
         text = content.decode("utf-8")
@@ -97,13 +122,13 @@ def checked(file: File) -> str:
     if len(blocks) % outputs:
         damaged(FORM, f"{len(blocks)} trees cannot be divided among {outputs} outputs")
     nodes = 0
+    trees = []
     for position, block in enumerate(blocks):
         what = f"tree {position}"
-        nodes += 2 * _tree(_tree_fields(block, what), features, what, file) - 1
+        trees.append(_tree_fields(block, what))
+        nodes += 2 * _tree(trees[-1], features, what, file) - 1
         file.limits.hold(file.name, "nodes", nodes)
-    objective = header.get("objective", "custom").split(" ")[0]
-    parameters = f"parameters:\n[objective: {objective}]\n[num_class: {header['num_class']}]\n\n{END}\n"
-    return f"{text[:stop]}\n{END_OF_TREES}\n\nfeature_importances:\n\n{parameters}\n{_categories_line(text[stop:])}\n"
+    return Fields(header, trees, _stored_categories(text[stop:]))
 
 
 def _header(text: str) -> dict[str, str]:
@@ -112,6 +137,8 @@ def _header(text: str) -> dict[str, str]:
     if strange:
         damaged(FORM, f"its head holds {strange[0][:40]!r}")
     found = _fields(text)
+    if "average_output" in lines:  # of random forests; it needs no value
+        found["average_output"] = ""
     if found.get("version") not in ("v2", "v3", "v4"):
         damaged(FORM, f"its version is {found.get('version', 'missing')[:10]!r}; v2, v3 and v4 are known")
     number(found, "label_index", FORM, 0, MOST)
@@ -259,14 +286,14 @@ def _tokens(fields: dict[str, str], name: str) -> list[float] | None:
         damaged(FORM, f"{name!r} should hold numbers")
 
 
-def _categories_line(text: str) -> str:
+def _stored_categories(text: str) -> list[list[Any]]:
     """After the trees come importances, parameters, and the categories that pandas had: only these matter."""
     end = text.find(f"\n{END}\n")
     if end < 0:
         damaged(FORM, f"it is cut short: {END!r} is missing")
     rest = text[end + len(END) + 2 :].strip()
     if not rest:
-        return f"{CATEGORIES}null"
+        return []
     try:
         if not rest.startswith(CATEGORIES):
             raise ValueError(rest[:40])
@@ -275,13 +302,13 @@ def _categories_line(text: str) -> str:
         damaged(FORM, "the categories at its end are cut short")
     if stored is not None and not (isinstance(stored, list) and all(map(_are_categories, stored))):
         damaged(FORM, "the categories at its end are of the wrong kind")
-    return f"{CATEGORIES}{json.dumps(stored)}"
+    return stored or []
 
 
 def _are_categories(group: Any) -> bool:
     """Texts or numbers, each once: pandas makes a category of each."""
     return (
         isinstance(group, list)
-        and all(isinstance(value, (str, int, float)) for value in group)
+        and all(isinstance(value, (str, int, float)) and value == value for value in group)
         and len(set(group)) == len(group)
     )

@@ -1,39 +1,71 @@
-"""XGBoost's JSON and UBJ: the structure is checked whole before XGBoost, which trusts its files, sees a byte."""
+"""XGBoost's JSON and UBJ: the structure is checked whole, then the trees are read; XGBoost itself sees no byte."""
 
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
+import numpy as np
+
 from explainers.errors import UnreadableFile, UnsupportedModel
+from explainers.loading import tree_files
 from explainers.loading.recognition import refuse
 from explainers.loading.sources import File
 from explainers.loading.structure import json_depth
 from explainers.loading.xgboost_structure import check
 from explainers.model import Model
+from explainers.trees.converting import xgboost_trees
+from explainers.trees.ensemble import TreeEnsemble
+from explainers.wrapping.gradient_boosting_libraries import LABELS_ONLY
 
 ARRAYS = 10  # of one number for each node
-PLACE = re.compile(r"^\[[\d:]+\] \S+: ")  # where in XGBoost's own source
 
 
 def load(file: File, classes: tuple[Any, ...] | None, ubj: bool) -> Model:
     """A booster from JSON or UBJ bytes."""
     form = "XGBoost UBJ" if ubj else "XGBoost JSON"
-    check(_parsed_ubj(file, form) if ubj else _parsed_json(file, form), form, file)
-    try:
-        import xgboost
-    except ImportError as error:
+    parsed = _parsed_ubj(file, form) if ubj else _parsed_json(file, form)
+    check(parsed, form, file)
+    return of_parsed(parsed, classes)
+
+
+def of_parsed(parsed: Any, classes: tuple[Any, ...] | None) -> Model:
+    """The model in a parsed and checked file; raises `UnsupportedModel` where it answers labels only."""
+    learner = parsed["learner"]
+    objective = learner["objective"]["name"]
+    if objective in LABELS_ONLY:
         raise UnsupportedModel(
-            'This is an XGBoost model; XGBoost is not installed. Install it: pip install "whyboard[xgboost]".'
-        ) from error
-    booster = xgboost.Booster()
-    try:
-        booster.load_model(bytearray(file.content))
-        return Model.wrap(booster, classes)
-    except (xgboost.core.XGBoostError, ValueError, TypeError, KeyError) as error:
-        text = PLACE.sub("", str(error).splitlines()[0])[:200]
-        raise UnreadableFile(f"XGBoost cannot read this {form} file: {text}. Save it again.") from error
+            f"This XGBoost model predicts labels only ({objective}). Train it with {LABELS_ONLY[objective]}."
+        )
+    linear = learner["gradient_booster"]["name"] == "gblinear"
+    columns = xgboost_trees.columns(parsed)
+    base, link = xgboost_trees.start(learner)
+    trees = (
+        TreeEnsemble.of([], base, columns.count, single=True, link=link)
+        if linear
+        else xgboost_trees.of_parsed(parsed)
+    )
+    return tree_files.model(
+        f"XGBoost{' linear' if linear else ''} ({objective})",
+        columns,
+        _line(learner["gradient_booster"]["model"]["weights"], base) if linear else trees.raw,
+        trees.linked,
+        None if linear else trees,
+        classes,
+        outputs=len(base),
+        classifies=objective.startswith(("binary:", "multi:")),
+    )
+
+
+def _line(stored: Any, base: np.ndarray) -> tree_files.Answer:
+    """Weights times values, the last weights being constants; a missing value adds nothing.
+
+    The library starts every output from the first base score, in training as well.
+    """
+    weights = np.asarray(stored, dtype=np.float64).reshape(-1, len(base))
+    return lambda X: (
+        np.nan_to_num(X.astype(np.float32).astype(np.float64)) @ weights[:-1] + weights[-1] + base[0]
+    )
 
 
 def _parsed_json(file: File, form: str) -> Any:

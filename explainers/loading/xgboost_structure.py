@@ -9,6 +9,7 @@ import numpy as np
 from explainers.errors import UnsupportedModel
 from explainers.loading.sources import File
 from explainers.loading.structure import SINGLE, damaged, entry, finite, number, numbers, tree, whole, within
+from explainers.trees.converting.xgboost_trees import category_index
 
 MOST = 10_000_000  # what a number in the file may be before the limits speak
 DELETED = 2**31 - 1  # the split feature of a node that pruning has removed
@@ -144,7 +145,7 @@ def _trees(model: dict[str, Any], features: int, outputs: int, form: str, file: 
 
 
 def _tree(single: Any, features: int, form: str, what: str, file: File) -> tuple[int, int]:
-    """Check one tree; how many nodes it has, and bytes of category sets when XGBoost has made bits of them."""
+    """Check one tree; how many nodes it has, and bytes of its category sets once unpacked."""
     param = entry(single, "tree_param", form)
     count = number(param, "num_nodes", form, 1, 2**31 - 1)
     if number(param, "num_feature", form, 0, MOST) != features:
@@ -195,7 +196,7 @@ def _category_splits(single: dict[str, Any], count: int, inner: np.ndarray, form
     split_on = inner[kinds[inner] == 1]
     if (np.diff(nodes) <= 0).any() or not np.isin(split_on, nodes).all() or not (kinds[nodes] == 1).all():
         damaged(form, f"{what} has categories at the wrong nodes")
-    return int(np.maximum.reduceat(values, segments).sum()) // 8 if len(nodes) else 0
+    return int((np.maximum.reduceat(values, segments) + 2).sum()) if len(nodes) else 0
 
 
 def _categories(stored: Any, features: int, form: str) -> None:
@@ -218,12 +219,14 @@ def _categories(stored: Any, features: int, form: str) -> None:
     if segments[-1] != len(order):
         damaged(form, f"{what} have another order")
     for size, first, encoding in zip(np.diff(segments), segments, encodings, strict=False):
-        values = numbers(entry(encoding, "values", form, (list, np.ndarray)), form, what)
+        values = whole(entry(encoding, "values", form, (list, np.ndarray)), form, what)
         within(order[first : first + size], 0, int(size), form, what)
         if "offsets" not in encoding:
             if len(values) != size:
                 damaged(form, f"{what} have another number")
+            _distinct(encoding, form, what)
             continue
+        within(values, -128, 256, form, what)
         offsets = whole(encoding["offsets"], form, what)
         fits = (
             offsets.size == size + 1
@@ -233,3 +236,14 @@ def _categories(stored: Any, features: int, form: str) -> None:
         )
         if not (fits or (size == 0 and offsets.size == 0 and len(values) == 0)):
             damaged(form, f"{what} have another length")
+        if fits:
+            _distinct(encoding, form, what)
+
+
+def _distinct(encoding: Any, form: str, what: str) -> None:
+    try:
+        found = category_index(encoding)
+    except UnicodeDecodeError:
+        damaged(form, f"{what} are not UTF-8 text")
+    if not found[["\0" not in str(name) for name in found]].is_unique:
+        damaged(form, f"{what} name one twice")

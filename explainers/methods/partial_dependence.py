@@ -3,13 +3,15 @@
     ICE_i(v) = f(x_i with feature j set to v),     PD_j(v) = mean over cases i of ICE_i(v)
 
 Everything else is held fixed, so where features are correlated some of the cases asked about could not exist
-(`AccumulatedLocalEffects` avoids them). The curve of one case is what a slider shows. Values are computed by asking
-the model ("brute" in scikit-learn's words), never from the weights of a tree, which is another quantity.
+(`AccumulatedLocalEffects` avoids them). The curve of one case is what a slider shows. Values are what asking the
+model gives ("brute" in scikit-learn's words), never from the training weights of a tree, which is another quantity.
 
 The standard error is that of the mean over cases, ``sd / √m``: what other cases would change; NaN for a single case.
+The mean is over all cases; at most `curves` single curves are kept.
 
-Cost: ``m`` predictions where the target must be found, and ``m · Σ grid points``, all features in one go. Papers: Friedman 2001;
-Goldstein et al. 2015 (ICE).
+Cost: ``m`` predictions where the target must be found, and ``m · Σ grid points``, all features in one go. Where the model
+is made of trees, one pass over them gives the same curves: a leaf all of whose other conditions a case satisfies is reached
+exactly on an interval of the feature. Papers: Friedman 2001; Goldstein et al. 2015 (ICE).
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ from explainers.progress import Progress
 from explainers.sampling.edited import ask_edited, one_output
 from explainers.sampling.grids import grid_of, observed
 from explainers.settings import Range
+from explainers.trees.effects import Curves, kept_rows, tree_curves
+from explainers.trees.effects_view import TreeView
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +39,8 @@ class PartialDependence(Explainer):
 
     `features` names the features, none means all. `grid` points per number: ``spacing="quantile"`` takes observed
     values, ``"linear"`` even steps over the observed range, widened to `Feature.low` and `Feature.high`. Categories
-    are all asked. More than `cases` cases are sampled (`diagnostics["rows"]` says which).
+    are all asked. More than `cases` cases are sampled (`diagnostics["rows"]` says which); of these at most `curves` have
+    their single curve in the result (`diagnostics["curve_rows"]`).
     """
 
     title: ClassVar[str] = "Partial dependence and ICE"
@@ -48,6 +53,7 @@ class PartialDependence(Explainer):
     grid: Annotated[int, Range(2, 1000)] = 20
     spacing: Literal["quantile", "linear"] = "quantile"
     cases: Annotated[int, Range(1, 1_000_000)] = 200
+    curves: Annotated[int, Range(1, 1_000_000)] = 1000
     seed: Annotated[int, Range(0, 2**31 - 1)] = 0
     space: Literal["auto", "raw", "probability"] = "auto"
 
@@ -58,29 +64,51 @@ class PartialDependence(Explainer):
         problem, rows = self._sampled(problem)
         targets = one_output(problem, "PartialDependence")
         columns, grids, skipped = self._grids(problem)
-        curves = _curves(problem, columns, grids, space, targets, progress)
+        found, evaluations = self._found(problem, columns, grids, space, targets, progress)
         m = len(problem.cases)
-        spread = [
-            c.std(axis=0, ddof=1) / np.sqrt(m) if m > 1 else np.full(c.shape[1], np.nan) for c in curves
-        ]
         return Effect(
             names=tuple(problem.data.schema.names[j] for j in columns),
             grids=tuple(grids),
-            mean=tuple(c.mean(axis=0) for c in curves),
-            curves=tuple(curves),
-            standard_error=tuple(spread),
+            mean=tuple(found.mean),
+            curves=tuple(found.kept),
+            standard_error=tuple(found.standard_error),
             space=space,
             targets=problem.target_labels,
             diagnostics={
                 "exact": m == asked,
-                "evaluations": m * (1 + sum(map(len, grids))),
+                "evaluations": evaluations,
+                "kernel": found.kernel,
                 "cases": m,
                 "rows": rows,
+                "curve_rows": rows[found.rows],
                 "spacing": self.spacing,
                 "seed": self.seed,
                 "skipped": tuple(skipped),
             },
         )
+
+    def _found(
+        self,
+        problem: Problem,
+        columns: list[int],
+        grids: list[np.ndarray],
+        space: str,
+        targets: np.ndarray,
+        progress: Progress,
+    ) -> tuple[Curves, int]:
+        """The curves, and how many predictions they cost: from the trees where there are some, else by asking."""
+        view = TreeView.of(problem, space) if columns else None
+        m = len(problem.cases)
+        if view is not None:
+            return tree_curves(view, problem.cases.matrix, columns, grids, targets, self.curves, progress), m
+        curves = _curves(problem, columns, grids, space, targets, progress)
+        spread = [
+            c.std(axis=0, ddof=1) / np.sqrt(m) if m > 1 else np.full(c.shape[1], np.nan) for c in curves
+        ]
+        rows = kept_rows(m, self.curves)
+        kept = curves if len(rows) == m else [c[rows] for c in curves]
+        means = [c.mean(axis=0) for c in curves]
+        return Curves(kept, means, spread, rows, "predictions"), m * (1 + sum(map(len, grids)))
 
     def _sampled(self, problem: Problem) -> tuple[Problem, np.ndarray]:
         """The problem with at most `cases` cases, and their positions among those asked for."""

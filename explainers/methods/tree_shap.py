@@ -1,4 +1,4 @@
-"""Tree SHAP: exact Shapley values of tree models, without sampling.
+"""Tree SHAP: exact Shapley values of tree models.
 
 With a background, features outside a coalition take the values of reference cases (interventional values; Lundberg
 et al. 2020), and the values say what moves the score away from the reference cases' mean. With ``background=0`` they
@@ -6,16 +6,17 @@ take what the trees saw in training below each node (path-dependent values; Lund
 cases the caller names.
 
 What is explained is the score that the trees add up to: log-odds of boosted classifiers, the probability of forests,
-the prediction of regressions. In a pipeline the trees' columns are the players; their values are summed to the
-user's columns. Where one column became several (one-hot), that sum is complete but differs a little from the value
-that the column would have as a single player; `diagnostics` says so.
+the prediction of regressions. On the probability scale of a boosted classifier no sum over trees exists: there the exact
+values of the score are the control variate of a sample (`explainers.trees.probability`), and the result has standard
+errors. In a pipeline a feature of the user is one player, however many columns its encoder made of it.
 
-Cost: the trees are walked once for each case and reference case; the model is asked for the cases and the background.
+Cost: see `explainers.trees.shapley`; the diagnostics name the kernel that ran.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -28,7 +29,7 @@ from explainers.model import Model
 from explainers.progress import Progress
 from explainers.settings import Range
 from explainers.trees.reading import TreeReading, read
-from explainers.trees.shapley import against_background, path_dependent
+from explainers.trees.shapley import Values, against_background, path_dependent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +38,9 @@ class TreeShap(Explainer):
 
     background: Annotated[int, Range(0, 10_000)] = 100
     space: Literal["auto", "raw", "probability"] = "auto"
+    precision: Literal["single", "double"] = "single"
+    tolerance: Annotated[float, Range(0.0005, 0.1)] = 0.005
+    background_errors: bool = True
     seed: Annotated[int, Range(0, 2**31 - 1)] = 0
 
     title: ClassVar[str] = "SHAP for trees (exact)"
@@ -52,72 +56,135 @@ class TreeShap(Explainer):
 
     @classmethod
     def why_not_here(cls, model: Model, data: Dataset) -> str | None:  # noqa: ARG003 - only the model decides
-        """Categorical splits, curved links and pipelines that mix columns are refused."""
+        """Trees that are no sum, curved links and pipelines that mix columns are refused."""
         return read(model).refusal
 
     def explain(self, problem: Problem, progress: Progress) -> Attribution:
-        """Exact values; raises `ModelFailure` where they do not add up to what the model answers."""
+        """Exact values; raises `ModelFailure` where they do not add up to what the trees answer."""
         model, schema = problem.model, problem.data.schema
-        trees = read(model)
-        space = _space(self.space, trees)
-        positions = trees.positions(model, schema)
-        collect = np.eye(len(schema.names))[positions]
-        columns = trees.columns(problem.cases.X)
-        output = trees.scores(model, columns)
-        cases = trees.matrix(columns, positions)
-        facts: dict[str, Any] = {"exact": len(set(positions)) == len(positions), "seed": self.seed}
-        if not facts["exact"]:
-            facts["note"] = "Columns that a pipeline made of one of yours are explained apart and summed."
-        error = reference = None
-        if self.background == 0:
-            values, expected = path_dependent(trees, cases, collect, output.shape[1], progress)
-            facts |= {
-                "reference": "the trees' own training counts (path-dependent)",
-                "evaluations": len(cases),
-            }
-        else:
+        reading = read(model)
+        space = _space(self.space, self.background, reading)
+        work = _Work(
+            reading, reading.players(model, schema), len(schema.names), reading.matrix(model, problem.cases.X)
+        )
+        reference = others = None
+        if self.background:
             background = problem.reference_cases(self.background, self.seed)
             reference = problem.reference(background, space)
-            others = trees.columns(background.X)
-            expected = trees.scores(model, others).mean(axis=0)
-            values, error = against_background(
-                trees, cases, trees.matrix(others, positions), collect, output.shape[1], progress
-            )
-            facts |= {"background": len(background), "evaluations": len(cases) + len(background)}
-        facts["completeness_gap"] = _gap(values, expected, output, trees)
+            others = reading.matrix(model, background.X)
+        if space == "probability" and reading.scale != "probability":
+            assert others is not None  # _space has seen to it
+            found = self._sampled(work, others, progress)
+        else:
+            found = self._exact(work, others, progress)
+        centre = 1.0 if space == "probability" and found.values.shape[-1] == 1 else 0.0
+        wanted = partial(_wanted, problem, reading)
         return Attribution(
             names=schema.names,
-            values=problem.of_targets(values),
-            base_value=problem.of_targets(np.tile(expected, (len(cases), 1))),
-            output=problem.of_targets(output),
+            values=wanted(found.values),
+            base_value=wanted(np.tile(found.expected, (len(work.rows), 1)), centre),
+            output=wanted(found.output, centre),
             space=space,
             targets=problem.target_labels,
-            background_error=None if error is None or facts["background"] < 2 else problem.of_targets(error),
+            standard_error=None if found.standard_error is None else np.abs(wanted(found.standard_error)),
+            background_error=None
+            if found.background_error is None
+            else np.abs(wanted(found.background_error)),
             reference=reference,
-            diagnostics=facts,
+            diagnostics={**found.facts, "seed": self.seed},
+        )
+
+    def _exact(self, work: _Work, others: np.ndarray | None, progress: Progress) -> _Found:
+        more: dict[str, Any] = {
+            "kind": np.float64 if self.precision == "double" else np.float32,
+            "progress": progress,
+        }
+        facts: dict[str, Any] = {"exact": True}
+        if others is None:
+            found = path_dependent(work.reading.trees, work.player, work.players, work.rows, **more)
+            facts |= {
+                "reference": "the trees' own training counts (path-dependent)",
+                "evaluations": len(work.rows),
+            }
+        else:
+            found = against_background(
+                work.reading.trees, work.player, work.players, work.rows, others, **more
+            )
+            facts |= {"background": len(others), "evaluations": len(work.rows) + len(others)}
+        facts["kernel"] = f"{found.kernel}, {found.note}" if found.note else found.kernel
+        sums = work.reading.trees.raw(work.rows)
+        facts["completeness_gap"] = _gap(found, sums, work.reading)
+        return _Found(found.values, found.expected, sums, None, found.error, facts)
+
+    def _sampled(self, work: _Work, others: np.ndarray, progress: Progress) -> _Found:
+        from explainers.trees.probability import probability_values
+
+        found = probability_values(
+            work.reading.trees, work.player, work.players, work.rows, others,
+            tolerance=self.tolerance, seed=self.seed, progress=progress,
+        )  # fmt: skip
+        output = work.reading.trees.predict(work.rows)
+        facts = {
+            "exact": False, "kernel": "a sample of orders around the exact values of the score", "background": len(others),
+            "evaluations": found.evaluations, "rounds": found.rounds,
+            "completeness_gap": float(np.abs(found.values.sum(axis=1) + found.expected - output).max(initial=0.0)),
+        }  # fmt: skip
+        return _Found(
+            found.values, found.expected, output, found.standard_error, found.background_error, facts
         )
 
 
-def _space(asked: str, trees: TreeReading) -> str:
-    """The scale of the trees' sum; raises `InvalidSetting` for another."""
-    own = {"regression": "target"}.get(trees.task, "probability" if trees.averages_probabilities else "raw")
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Work:
+    """The trees, the player of each column, how many players, and the rows."""
+
+    reading: TreeReading
+    player: np.ndarray
+    players: int
+    rows: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Found:
+    """Values ``(m, d, k)``, expected ``(k,)``, output ``(m, k)``, errors, and what to say of the computation."""
+
+    values: np.ndarray
+    expected: np.ndarray
+    output: np.ndarray
+    standard_error: np.ndarray | None
+    background_error: np.ndarray | None
+    facts: dict[str, Any]
+
+
+def _wanted(problem: Problem, reading: TreeReading, sums: np.ndarray, centre: float = 0.0) -> np.ndarray:
+    """From one number for each sum of the trees those of the outputs asked for."""
+    return problem.of_targets(reading.all_outputs(sums, centre))
+
+
+def _space(asked: str, background: int, reading: TreeReading) -> str:
+    """The scale asked for; raises `InvalidSetting` where these trees have none such."""
+    own = reading.scale
     if asked == "probability" and own != "probability":
-        raise InvalidSetting(
-            f"TreeShap explains the raw score of {trees.family}, not its probability; use space='auto', "
-            "or KernelShap(space='probability')."
-        )
+        if own == "target" or reading.trees.link not in ("logistic", "softmax"):
+            raise InvalidSetting(f"{reading.family} has no probability; use space='auto'.")
+        if background == 0:
+            raise InvalidSetting(
+                "Path-dependent values (background=0) are of the trees' own score; on the probability scale name reference "
+                "cases: TreeShap(background=100, space='probability')."
+            )
+        return "probability"
     return "raw" if asked == "raw" and own == "probability" else own
 
 
-def _gap(values: np.ndarray, expected: np.ndarray, output: np.ndarray, trees: TreeReading) -> float:
-    """The largest distance between base value + values and the model's own score; wrong numbers are not shown."""
-    if len(values) == 0:
+def _gap(found: Values, sums: np.ndarray, reading: TreeReading) -> float:
+    """The largest distance between base value + values and the trees' own sum; wrong numbers are not shown."""
+    if len(sums) == 0:
         return 0.0
-    gap = float(np.abs(values.sum(axis=1) + expected - output).max())
-    scale = max(float(np.abs(output).max()), float(np.abs(expected).max()), float(np.abs(values).max()))
+    gap = float(np.abs(found.values.sum(axis=1) + found.expected - sums).max())
+    scale = max(float(np.abs(part).max()) for part in (sums, found.expected, found.values))
     if not gap <= 1e-3 * scale:
         raise ModelFailure(
-            f"The tree values of {trees.family} do not add up to its own score (off by {gap:.3g}, scores up to "
-            f"{scale:.3g}); shap reads this model wrongly. Use KernelShap."
+            f"The tree values of {reading.family} do not add up to its own score (off by {gap:.3g}, scores up to "
+            f"{scale:.3g}). Use KernelShap, and report this model."
         )
     return gap

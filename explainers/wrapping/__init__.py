@@ -59,6 +59,6 @@ TREE_MODELS = frozenset(
         "RandomForestClassifier", "RandomForestRegressor", "ExtraTreesClassifier", "ExtraTreesRegressor",
         "GradientBoostingClassifier", "GradientBoostingRegressor",
         "HistGradientBoostingClassifier", "HistGradientBoostingRegressor",
-        "Booster", "XGBModel", "LGBMModel", "CatBoost",
+        "Booster", "XGBModel", "LGBMModel", "CatBoost", "TreeEnsemble",
     }
 )  # fmt: skip

@@ -213,7 +213,7 @@ def _ordered(X: Any, names: tuple[str, ...] | None) -> pd.DataFrame:
     return frame[[held[name] for name in names]]
 
 
-def _sized(frame: pd.DataFrame, expected: int) -> pd.DataFrame:
+def _sized(frame: Any, expected: int) -> Any:
     if frame.shape[1] != expected:
         raise UnsupportedModel(
             f"The model was trained on {expected} columns; these data have {frame.shape[1]}."

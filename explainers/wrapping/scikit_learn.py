@@ -20,7 +20,8 @@ def wrap(estimator: Any, classes: tuple[Any, ...] | None, output: str) -> Model:
         raise UnsupportedModel(f"{type(estimator).__name__} has no predict method.")
     columns = _columns(estimator)
     count = getattr(estimator, "n_features_in_", None)
-    quick, staged = quicker(estimator), in_stages(estimator)
+    quick = quicker(estimator)
+    staged = in_stages(estimator, quick)
     family = f"scikit-learn {type(_final(estimator)).__name__}"
     if hasattr(estimator, "steps"):
         family += " in a pipeline"

@@ -7,6 +7,7 @@ import gzip
 import io
 import itertools
 import pickle
+import re
 import tomllib
 import warnings
 import zipfile
@@ -134,7 +135,9 @@ def test_each_way_predicts_as_before_and_opens_as_a_workspace(way: Way, tmp_path
     assert code == 0, (said, error)
     folder = tmp_path / "risk"
     assert {path.name for path in folder.iterdir()} == {way.file, "cases.csv", "workspace.toml"}
-    assert "on 60 cases of data.csv the predictions differ by at most 0 (tolerance" in said
+    # XGBoost adds its leaves up in single precision, the reader of its file in double
+    most = r"(0|\d\.?\d*e-0[789])" if way.file == "model.ubj" else "0"
+    assert re.search(rf"on 60 cases of data.csv the predictions differ by at most {most} \(tolerance", said)
     assert f"whyboard serve {folder}" in said
     workspace = opened(folder)
     model = workspace.models[0].model

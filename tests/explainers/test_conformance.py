@@ -28,14 +28,17 @@ from tests.cases import CASES, annotations_not_executed
 
 #: Settings that keep a run short, where the defaults are slow. Nothing else here knows a method by name.
 SMALL: dict[str, dict[str, Any]] = {
+    "AccumulatedLocalEffects": {"grid": 4, "cases": 30},
     "Counterfactual": {"suggestions": 1},
     "IntegratedGradients": {"steps": 4},
+    "InteractionStrength": {"cases": 6},
     "KernelShap": {"background": 6, "budget": 16},
     "Lime": {"samples": 200},
     "Occlusion": {"window": 4},
     "PartialDependence": {"grid": 4, "cases": 10},
     "PermutationImportance": {"repeats": 2},
     "TreeShap": {"background": 6},
+    "TreeShapInteractions": {"background": 6},
 }
 #: A portion of a few rows of any of the cases.
 FEW_BYTES = 2**15
@@ -252,9 +255,33 @@ def check_effect(result: ex.Effect, case: Any) -> None:
         result.grids, result.mean, result.curves, result.standard_error, strict=True
     ):
         assert grid.shape == mean.shape == error.shape == curves.shape[1:]
-        np.testing.assert_allclose(mean, curves.mean(axis=0), rtol=1e-6, atol=1e-9)
+        assert np.isfinite(mean).all()
+        if len(curves):  # accumulated effects belong to no single case
+            np.testing.assert_allclose(mean, curves.mean(axis=0), rtol=1e-6, atol=1e-9)
         assert np.isfinite(curves).all()
     assert result.space in get_args(Space)
+
+
+def check_interaction(result: ex.Interaction, case: Any) -> None:
+    d = len(case.data.schema.names)
+    assert result.names == case.data.schema.names
+    assert result.space in get_args(Space)
+    for part in (result.values, result.strength):
+        assert part.shape == (d, d)
+        assert (part >= 0).all()
+        np.testing.assert_array_equal(part, part.T)
+
+
+def check_pair_attribution(result: ex.PairAttribution, case: Any, outputs: tuple[int, ...] = ()) -> None:
+    m, d = len(ROWS), len(case.data.schema.names)
+    assert result.names == case.data.schema.names
+    assert result.space in get_args(Space)
+    assert result.values.shape == (m, d, d, *outputs)
+    assert result.base_value.shape == result.output.shape == (m, *outputs)
+    assert len(result.targets) == (outputs or (m,))[0]
+    np.testing.assert_array_equal(result.values, result.values.swapaxes(1, 2))
+    total = result.values.sum(axis=(1, 2)) + result.base_value
+    np.testing.assert_allclose(total, result.output, atol=1e-5 * max(1.0, np.abs(result.output).max()))
 
 
 def check_counterfactuals(result: ex.Counterfactuals, case: Any) -> None:
@@ -274,6 +301,8 @@ CHECKS = {
     ex.Attribution: check_attribution,
     ex.Importance: check_importance,
     ex.Effect: check_effect,
+    ex.Interaction: check_interaction,
+    ex.PairAttribution: check_pair_attribution,
     ex.Counterfactuals: check_counterfactuals,
 }
 

@@ -456,16 +456,20 @@ def test_an_architecture_belongs_to_weights_only() -> None:
         load_model(boosted("lightgbm", 1)[0], {"layers": LAYERS})
 
 
-@pytest.mark.parametrize(
-    ("library", "extra"), [("xgboost json", "xgboost"), ("lightgbm", "lightgbm"), ("catboost", "catboost")]
-)
-def test_a_missing_library_is_named_with_its_extra(library: str, extra: str, monkeypatch) -> None:
-    content = boosted(library, 1)[0]
-    monkeypatch.setitem(sys.modules, extra, None)
+def test_a_missing_library_is_named_with_its_extra(monkeypatch) -> None:
+    content = boosted("catboost", 1)[0]
+    monkeypatch.setitem(sys.modules, "catboost", None)
     with pytest.raises(
-        UnsupportedModel, match=rf'not installed. Install it: pip install "whyboard\[{extra}\]"'
+        UnsupportedModel, match=r'not installed. Install it: pip install "whyboard\[catboost\]"'
     ):
         load_model(content)
+
+
+@pytest.mark.parametrize("library", ["xgboost json", "xgboost ubj", "lightgbm"])
+def test_these_files_are_read_without_their_library(library: str, monkeypatch) -> None:
+    content, expected = boosted(library, 2)
+    monkeypatch.setitem(sys.modules, library.split(" ")[0], None)
+    np.testing.assert_allclose(load_model(content).predict(table()[0]), expected, atol=1e-6)
 
 
 def test_xgboost_with_vector_leaves_is_refused_by_name() -> None:

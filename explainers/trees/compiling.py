@@ -1,0 +1,40 @@
+"""Plain loops as machine code, and rows shared among threads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numba
+
+
+def compiled(loop: Callable[..., Any], sums_in_any_order: bool = False) -> Any:
+    """The loop as machine code that other threads may run beside; kept beside its file where that can be written."""
+    options = {
+        "nogil": True,
+        "boundscheck": False,
+        "fastmath": {"reassoc", "contract"} if sums_in_any_order else False,
+    }
+    try:
+        return numba.njit(cache=True, **options)(loop)
+    except RuntimeError:
+        return numba.njit(**options)(loop)
+
+
+def threads() -> int:
+    """How many threads may work at a time: what ``OMP_NUM_THREADS`` says, else the processors; at most 8."""
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return min(int(told) if told.isdigit() and int(told) else os.cpu_count() or 1, 8)
+
+
+def share(work: Callable[[int, int], None], rows: int, least: int) -> None:
+    """``work(start, stop)`` over all rows, in as many threads as have `least` rows each."""
+    parts = max(1, min(threads(), rows // max(1, least)))
+    bounds = [rows * part // parts for part in range(parts + 1)]
+    if parts == 1:
+        work(0, rows)
+        return
+    with ThreadPoolExecutor(parts) as pool:
+        list(pool.map(work, bounds[:-1], bounds[1:]))

@@ -24,11 +24,16 @@ LONGEST_FILE_NAME = 48
 _FORMULA = re.compile(r"(?:^|(?<=[;\t]))(?=\s*[=+\-@＝＋－＠])|^(?=[\t\n])")
 
 
-def takeaway(result: Explanation, frame: pd.DataFrame | None = None) -> dict[str, str]:
-    """What stands under a block: how the result was made, the line that repeats it, and its numbers."""
+def takeaway(
+    result: Explanation, frame: pd.DataFrame | None = None, rows: str | None = None
+) -> dict[str, str]:
+    """What stands under a block: how the result was made, the line that repeats it, and its numbers.
+
+    `frame` has the numbers to save where they are not all of the result; `rows` names its rows in Python.
+    """
     table = result.to_frame() if frame is None else frame
     note = f" · {APOSTROPHE}" if any(_FORMULA.search(_lines(text)) for text in _texts(table)) else ""
-    return {"footer": footer(result) + note, "code": reproduction_line(result), "csv": csv_text(table)}
+    return {"footer": footer(result) + note, "code": reproduction_line(result, rows), "csv": csv_text(table)}
 
 
 def csv_text(frame: pd.DataFrame) -> str:

@@ -13,10 +13,11 @@ from explainers import EXPLAINERS, Explanation, Reference, settings_of
 _SPACES = {"probability": "probability scale", "raw": "raw score", "target": "target units"}
 
 
-def reproduction_line(result: Explanation) -> str:
+def reproduction_line(result: Explanation, which: str | None = None) -> str:
     """One line of Python that repeats the call; settings left at their default are left out.
 
-    Cases that are not rows of the data stand as ``cases``, chosen reference cases as ``background``.
+    Cases that are not rows of the data stand as ``cases``, chosen reference cases as ``background``. `which` is an
+    expression for the rows, where there is a shorter one than their numbers.
     """
     facts = result.provenance
     if not facts.get("explainer"):
@@ -24,7 +25,7 @@ def reproduction_line(result: Explanation) -> str:
     arguments = ["model", "data", f"ex.{short_call(str(facts['explainer']))}"]
     rows = facts.get("rows")
     if rows is not None:
-        arguments.append("rows=cases" if isinstance(rows, str) else f"rows={_rows(list(rows))}")
+        arguments.append("rows=cases" if isinstance(rows, str) else f"rows={which or _rows(list(rows))}")
     if facts.get("target") is not None:
         arguments.append(f"target={facts['target']!r}")
     if facts.get("background") is not None:

@@ -29,6 +29,11 @@ SLIDERS = 60
 FIRST_CASES = 40
 MOST_CASES = 200
 
+#: The same for trees: what tables explain in some hundred milliseconds, and what a walk through deep trees can do.
+FIRST_TREE_CASES = 200
+MOST_TREE_CASES = 10_000
+MOST_DEEP_TREE_CASES = 1000
+
 
 def local_attribution(
     model: ex.Model, data: ex.Dataset, refused: Refused, space: str = "auto"
@@ -36,8 +41,9 @@ def local_attribution(
     """Shapley values of one case: exact from the trees where the scale allows it, else from coalitions."""
     trees = refused(ex.TreeShap) is None
     if trees:
-        wanted = "probability" if space != "raw" and model.space == "probability" else "auto"
-        return ex.TreeShap(background=BACKGROUND, space=wanted)
+        if space != "raw" and model.space == "probability":
+            return ex.TreeShap(background=BACKGROUND, space="probability")
+        return ex.TreeShap(background=BACKGROUND)
     features = len(data.schema.features)
     if features > MOST_FEATURES:
         raise ex.NotApplicable(
@@ -53,15 +59,29 @@ def local_attribution(
 def global_attribution(
     model: ex.Model, data: ex.Dataset, refused: Refused, space: str = "auto"
 ) -> ex.Explainer:
-    """Shapley values of many cases: the same values as for one, with fewer coalitions where there are many features."""
-    local = local_attribution(model, data, refused, space)
-    if isinstance(local, ex.TreeShap):
-        return local
+    """Shapley values of many cases, with fewer coalitions than for one where there are many features.
+
+    Those of trees are exact, so they are on the scale on which the trees add up, whatever `space` is chosen: the raw score
+    of boosted classifiers, else the prediction. What other reference cases would change is left to the single case.
+    """
+    if refused(ex.TreeShap) is None:
+        return ex.TreeShap(background=BACKGROUND, background_errors=False)
+    local_attribution(model, data, refused, space)  # says where there are too many features
     features = len(data.schema.features)
     budget = 2**features if features <= 7 else max(128, 4 * features + 2)
     return ex.KernelShap(
         background=50, budget=budget, space="raw" if space == "raw" and "raw" in model.abilities else "auto"
     )
+
+
+def global_cases(explainer: ex.Explainer, first: ex.Attribution | None) -> int:
+    """How many cases to explain next: a few for a quick answer, then, given that one, enough for one that holds."""
+    if not isinstance(explainer, ex.TreeShap):
+        return FIRST_CASES if first is None else MOST_CASES
+    if first is None:
+        return FIRST_TREE_CASES
+    tables = str(first.diagnostics.get("kernel", "")).startswith("tables")
+    return MOST_TREE_CASES if tables else MOST_DEEP_TREE_CASES
 
 
 def surrogate() -> ex.Explainer:

@@ -172,6 +172,12 @@ class View:
             return float(self.scores[self.selection.row])
         return float(self.answer[self.output])
 
+    def unit_of(self, space: str) -> str:
+        """The unit of values in this space: the target's, and of several classes' scores that they are no log-odds."""
+        if space == "raw" and len(self.model.classes) > 2:
+            return "raw score"
+        return self.workspace.target_unit
+
     def related(self, threshold: float) -> tuple[tuple[str, ...], ...]:
         """Groups of features that rise and fall together; none are sought among very many features."""
         if len(self.schema.names) > policy.MOST_FEATURES:

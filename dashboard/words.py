@@ -21,7 +21,7 @@ from dashboard.figures.reasons import fit_of
 from dashboard.figures.statistics import FEW
 from dashboard.figures.text import feature_of, plain_text, title_text, value_text
 from dashboard.footers import footer, reproduction_line, short_call
-from explainers import Attribution, Counterfactuals, Effect, Importance, Schema
+from explainers import Attribution, Counterfactuals, Effect, Importance, Model, Schema
 
 __all__ = [
     "agreement_sentence",
@@ -33,6 +33,7 @@ __all__ = [
     "log_text",
     "prediction_text",
     "reproduction_line",
+    "scale_sentence",
     "short_call",
     "why_sentence",
 ]
@@ -196,6 +197,17 @@ def importance_sentence(
         f"{said} Its accuracy needs {needed[0]} most."
         if needed
         else f"{said} What its accuracy needs is not yet resolved."
+    )
+
+
+def scale_sentence(attribution: Attribution, model: Model, wanted: str) -> str:
+    """On which scale many cases were explained, where it is not the one that people chose; else nothing."""
+    if attribution.space != "raw" or model.space != "probability" or wanted == "raw":
+        return ""
+    score = "log-odds, the raw score" if len(model.classes) == 2 else "the class's raw score"
+    return (
+        f"In {score} in which this model's trees add up, so that {counted(len(attribution.values), 'case')} "
+        "can be explained exactly; a single case is explained in probability."
     )
 
 

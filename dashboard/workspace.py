@@ -140,8 +140,12 @@ class OpenWorkspace:
     @functools.cached_property
     def rows(self) -> np.ndarray:
         """Positions of the cases people browse."""
-        test = self.data.rows("test")
-        return test if len(test) else np.arange(len(self.data))
+        return np.arange(len(self.data)) if self.rows_are_all else self.data.rows("test")
+
+    @property
+    def rows_are_all(self) -> bool:
+        """Whether people browse all rows, because none are known to be test rows."""
+        return len(self.data.rows("test")) == 0
 
     @property
     def unknown_roles(self) -> bool:

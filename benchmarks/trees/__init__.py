@@ -47,13 +47,19 @@ def measure_all(
     parts = [
         _head(cases.table, label(before), patience),
         models_text(models),
-        f"Our machine code: compiled in {compiled:.1f} s once for an installation, loaded in {loaded:.1f} s in a new process.",
+        f"Our machine code: compiled in {compiled:.1f} s once for an installation, loaded in {loaded:.1f} s in a new process."
+        if wanted
+        else "",
         _rows_text(found),
         f"## On a CUDA device\n\n{on_cuda}",
         f"## Machine\n\n{machine_lines(machine, str(before), str(after))}",
     ]
     numbers = {"machine": machine, "label": label(before), "compiling": [compiled, loaded]}
-    write(out, "\n\n".join(parts), {**numbers, "models": models, "rows": found, "cuda": on_cuda})
+    write(
+        out,
+        "\n\n".join(part for part in parts if part),
+        {**numbers, "models": models, "rows": found, "cuda": on_cuda},
+    )
 
 
 def _head(table: Any, note: str, patience: float) -> str:

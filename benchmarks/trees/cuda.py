@@ -28,12 +28,8 @@ def measured(cases: Cases, repeats: int) -> str:
     for name, count in (("path-dependent", 0), ("background of 100", 100)):
         method = ex.TreeShap(background=count)
         more: dict[str, Any] = {"background": background} if count else {}
-        seconds, result = _median(
-            lambda m=method, k=more: ex.explain(
-                case.model, case.table.data, m, rows=rows, device="cuda", **k
-            ),
-            repeats,
-        )
+        call = partial(ex.explain, case.model, case.table.data, method, rows=rows, device="cuda", **more)
+        seconds, result = _median(call, repeats)
         kernel = result.diagnostics.get("kernel", "")
         lines.append([f"whyboard, {name} ({kernel})", short(seconds), f"{len(X) / seconds:,.0f}"])
     lines.append(_xgboost(case.booster.copy(), X, repeats, case.table.names))

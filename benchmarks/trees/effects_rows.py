@@ -41,7 +41,7 @@ def _permutation(cases: Cases, name: str, word: str) -> Row:
         from sklearn.inspection import permutation_importance
 
         def run(features: int) -> np.ndarray:
-            some = _Some(case.estimator, table, n, features)
+            some = _Some(case.estimator, table.X[:n], features)
             found = permutation_importance(
                 some, some.X, table.y[:n], scoring=some.auc, n_repeats=REPEATS, random_state=0
             )
@@ -64,8 +64,8 @@ def _permutation(cases: Cases, name: str, word: str) -> Row:
 class _Some:
     """A model of the first features alone, the others held: so that fewer features can be permuted at the same cost each."""
 
-    def __init__(self, estimator: Any, table: Any, n: int, features: int) -> None:
-        self.estimator, self.table, self.whole = estimator, table, table.X[:n].copy()
+    def __init__(self, estimator: Any, X: np.ndarray, features: int) -> None:
+        self.estimator, self.whole = estimator, X.copy()
         self.features = features
         self.X = self.whole[:, :features].copy()
 
@@ -78,11 +78,12 @@ class _Some:
         from sklearn.metrics import roc_auc_score
 
         self.whole[:, : self.features] = X
-        return float(roc_auc_score(y, _positive(self.estimator, self.table, self.whole)))
+        return float(roc_auc_score(y, _positive(self.estimator, self.whole)))
 
 
-def _positive(estimator: Any, table: Any, X: np.ndarray) -> np.ndarray:
-    return np.asarray(estimator.predict_proba(table.frame(X))[:, 1])
+def _positive(estimator: Any, X: np.ndarray) -> np.ndarray:
+    """From the bare numbers: a table with names would only slow the model down."""
+    return np.asarray(estimator.predict_proba(X)[:, 1])
 
 
 def _permuted(case: Case, n: int, seed: int) -> np.ndarray:
@@ -92,14 +93,14 @@ def _permuted(case: Case, n: int, seed: int) -> np.ndarray:
     table, random = case.table, np.random.default_rng(seed)
     X, y = table.X[:n], table.y[:n]
     orders = [random.permutation(n) for _ in range(REPEATS)]
-    score = roc_auc_score(y, _positive(case.estimator, table, X))
+    score = roc_auc_score(y, _positive(case.estimator, X))
     found = []
     for j in range(CHECKED):
         moved = X.copy()
         drops = []
         for order in orders:
             moved[:, j] = X[order, j]
-            drops.append(score - roc_auc_score(y, _positive(case.estimator, table, moved)))
+            drops.append(score - roc_auc_score(y, _positive(case.estimator, moved)))
         found.append(np.mean(drops))
     return np.array(found)
 
@@ -146,17 +147,14 @@ def _dependence(cases: Cases, name: str, word: str) -> Row:
 def _brute(case: Case, X: np.ndarray, grids: list[np.ndarray]) -> Run:
     from sklearn.inspection import partial_dependence
 
-    frame = case.table.frame(X)
-
     def run(points: int) -> np.ndarray:
         found = []
         for j, grid in enumerate(grids):
             some = grid[: max(0, points - j * GRID)]
             if len(some) == 0:
                 break
-            column = case.table.names[j]
             answer = partial_dependence(
-                case.estimator, frame, [column], custom_values={column: some}, method="brute",
+                case.estimator, X, [j], custom_values={j: some}, method="brute",
                 response_method="predict_proba", kind="average",
             )  # fmt: skip
             found.append(np.asarray(answer["average"][0]))
@@ -170,7 +168,7 @@ def _asked(case: Case, X: np.ndarray, grids: list[np.ndarray], points: int = 4) 
         moved, found = X.copy(), []
         for value in grids[0][:points]:
             moved[:, 0] = value
-            found.append(_positive(case.estimator, case.table, moved).astype(np.float64).mean())
+            found.append(_positive(case.estimator, moved).astype(np.float64).mean())
         return np.array(found)
 
     return compute

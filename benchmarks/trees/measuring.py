@@ -6,7 +6,6 @@ import ctypes
 import dataclasses
 import statistics
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -71,19 +70,15 @@ class Measured:
 def measure(sides: Sequence[Side], repeats: int, patience: float) -> list[Measured]:
     """Every side once to warm up and to compare, then in turn.
 
-    A side is timed `repeats` times, or as often as fits into `patience` seconds (at least once); one that would take longer
-    than `LONG` is scaled.
+    A side is timed `repeats` times, or as often as fits into `patience` seconds; where not even two runs fit, the one that
+    was made anyway counts. One that would take longer than `LONG` is scaled.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the libraries warn about their own future
-        found = [_first(side) for side in sides]
-        times = [
-            0 if one.scaled else int(np.clip(patience / max(one.estimate, 1e-9), 1, repeats)) for one in found
-        ]
-        for turn in range(repeats):
-            for one, count in zip(found, times, strict=True):
-                if turn < count:
-                    one.again()
+    found = [_first(side) for side in sides]
+    times = [min(repeats, int(patience / max(one.estimate, 1e-9))) for one in found]
+    for turn in range(repeats):
+        for one, count in zip(found, times, strict=True):
+            if turn < count and count > 1 and not one.scaled:
+                one.again()
     return found
 
 

@@ -31,10 +31,8 @@ def explained(
     kernel: list[str] = []
 
     def prepare() -> Run:
-        model, data, sets = case.wrapped(), case.table.data, {len(X): case.table.cases(X)}
-        trees = read(model).trees
-        if isinstance(method, ex.TreeShap) and method.background == 0 and len(X) > 1:
-            path_dependent(trees, case.players, trees.columns, X[:1], kernel=_fitting(case, len(X)))
+        data, sets = case.table.data, {len(X): case.table.cases(X)}
+        model = ready(case, tables=isinstance(method, ex.TreeShap) and method.background == 0)
 
         def run(n: int) -> np.ndarray:
             if n not in sets:
@@ -105,9 +103,13 @@ def last(found: Values) -> np.ndarray:
     return found.values[:, :, 0] if found.values.shape[2] == 1 else found.values
 
 
-def _fitting(case: Case, rows: int) -> Any:
-    """Tables where the dispatcher will want them; ``None``: it may choose, there is nothing to keep."""
-    return "tables" if rows >= 1_000 and case.trees.leaves <= 100_000 else None
+def ready(case: Case, tables: bool) -> ex.Model:
+    """The model wrapped afresh and converted, with the path-dependent tables where its trees are shallow enough for them."""
+    model = case.wrapped()
+    trees = read(model).trees
+    if tables and trees.depth.max() <= 8:
+        path_dependent(trees, case.players, trees.columns, np.zeros((1, trees.columns)), kernel="tables")
+    return model
 
 
 def _kernel(found: str = "") -> str:

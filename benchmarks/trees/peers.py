@@ -89,15 +89,15 @@ def woodelf(
     table = case.table
 
     def prepare() -> Run:
-        from woodelf import WoodelfExplainer
-        from woodelf.core.trees.parse_models import load_decision_tree_ensemble_model
+        from woodelf import WoodelfExplainer  # type: ignore[import-untyped]
+        from woodelf.core.trees.parse_models import (  # type: ignore[import-untyped]
+            load_decision_tree_ensemble_model,
+        )
 
         frame: pd.DataFrame = table.frame(X)
         reference = None if background is None else table.frame(background)
-        explainer = WoodelfExplainer(case.estimator, reference)
-        if not explainer.model_was_loaded:
-            explainer.model = load_decision_tree_ensemble_model(case.estimator, table.names)
-            explainer.model_was_loaded = True
+        second = load_decision_tree_ensemble_model(case.estimator, table.names, class_index=1)
+        explainer = WoodelfExplainer(second, reference)
 
         def run(n: int) -> np.ndarray:
             ask = explainer.shap_interaction_values if interactions else explainer.shap_values

@@ -38,11 +38,14 @@ def _probability(cases: Cases) -> Row | None:
     except ex.InvalidSetting as error:
         print(f"probability: skipped, {error}", flush=True)
         return None
-    long = _long_run(case, X[:LONG_ROWS], background)
-    own = _error(np.asarray(result.values)[:LONG_ROWS], long)
-    # an independent estimate and the long run both have errors; what is left of the difference is ours alone
-    first = _permutation(case, X, background, ROUNDS)(LONG_ROWS)
-    rounds = max(1, round(ROUNDS * (_error(first, long) / max(own, 1e-9)) ** 2))
+    long = _permutation(case, X, background, LONG_ROUNDS)(LONG_ROWS)
+    plain = _error(_permutation(case, X, background, ROUNDS)(LONG_ROWS), long)
+    scatter = plain**2 / (
+        1 / ROUNDS + 1 / LONG_ROUNDS
+    )  # of one round: both runs have their share of the difference
+    left = _error(np.asarray(result.values)[:LONG_ROWS], long) ** 2 - scatter / LONG_ROUNDS
+    own = max(left, 0.01 * scatter / LONG_ROUNDS) ** 0.5
+    rounds = max(1, round(scatter / own**2))
     claimed = result.standard_error
     return Row(
         "probability",
@@ -59,8 +62,9 @@ def _probability(cases: Cases) -> Row | None:
         ],
         lambda: long,
         unit="rows",
-        note=f"the reference is a run of {LONG_ROUNDS} rounds of shap's PermutationExplainer on {LONG_ROWS} rows; root mean squared "
-        f"differences from it: ours {own:.1e}, PermutationExplainer with {ROUNDS} rounds {_error(first, long):.1e}"
+        note=f"the reference is a run of {LONG_ROUNDS} rounds of shap's PermutationExplainer on {LONG_ROWS} rows, whose own error is "
+        f"{(scatter / LONG_ROUNDS) ** 0.5:.1e}; with that taken off, root mean squared errors: ours {own:.1e}, PermutationExplainer "
+        f"{scatter**0.5:.1e} with one round"
         + ("" if claimed is None else f"; our standard errors are at most {np.max(claimed):.1e}")
         + "; shap's TreeExplainer on this scale is an approximation",
     )
@@ -68,10 +72,6 @@ def _probability(cases: Cases) -> Row | None:
 
 def _error(found: np.ndarray, truth: np.ndarray) -> float:
     return float(np.sqrt(np.mean((found - truth) ** 2)))
-
-
-def _long_run(case: Case, X: np.ndarray, background: np.ndarray) -> np.ndarray:
-    return _permutation(case, X, background, LONG_ROUNDS)(len(X))
 
 
 def _positive(case: Case) -> Callable[[np.ndarray], np.ndarray]:

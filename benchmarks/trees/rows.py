@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -36,7 +37,12 @@ class Row:
     note: str = ""
 
     def run(self, repeats: int, patience: float) -> dict[str, Any]:
-        """Measure all sides."""
+        """Measure all sides; the libraries' warnings about their own future are not printed."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return self._run(repeats, patience)
+
+    def _run(self, repeats: int, patience: float) -> dict[str, Any]:
         found = measure([*self.ours, *self.theirs], repeats, patience)
         reference = np.asarray(self.reference(), dtype=np.float64)
         mine = found[: len(self.ours)]
@@ -55,6 +61,7 @@ class Row:
         return {
             "name": one.side.name,
             "ours": one in mine,
+            "headline": one is mine[0],
             "seconds": one.seconds,
             "runs": max(1, len(one.taken)),
             "ratios": [] if one in mine else [one.seconds / each.seconds for each in mine],

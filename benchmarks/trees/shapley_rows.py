@@ -12,7 +12,7 @@ import explainers as ex
 from benchmarks.trees import peers
 from benchmarks.trees.cases import DEEP, FOREST, LIGHTGBM, SEVERAL, THREADS, XGBOOST, Case, Cases
 from benchmarks.trees.measuring import Run, Side
-from benchmarks.trees.ours import background_kernel, exact, explained, tree_kernel
+from benchmarks.trees.ours import background_kernel, exact, explained, ready, tree_kernel
 from benchmarks.trees.rows import Row
 
 #: Rows of the main work, and of its growth.
@@ -218,7 +218,7 @@ def _native_row(case: Case, X: np.ndarray) -> Side:
 
 
 def _from_frame(case: Case, method: ex.Explainer, X: np.ndarray) -> Side:
-    row, model, data = case.table.frame(X), case.wrapped(), case.table.data
+    row, model, data = case.table.frame(X), ready(case, tables=True), case.table.data
 
     def run(_: int) -> np.ndarray:
         cases = ex.Dataset.from_frame(row, schema=data.schema)

@@ -13,8 +13,8 @@ HEADS = (
 
 ABOUT = """\
 All sides in one process, the same model object and the same rows, two threads each through each library's own setting
-({threads}). Every side runs once to warm up, then all in turn; medians, the number of runs in brackets. A side gets at most
-{patience:.0f} s, so slow ones have fewer runs. *Scaled*: the whole would take longer than {long:.0f} s, so it ran once on two smaller
+({threads}). Every side runs once to warm up, then all in turn; medians, the number of runs in brackets. The repeats of a
+side get at most {patience:.0f} s, so slow ones have fewer. *Scaled*: the whole would take longer than {long:.0f} s, so it ran once on two smaller
 sizes, and the time is the straight line through them. *theirs / ours*: one ratio for each of our lines, in their order. *Max
 difference* is the largest absolute difference from a float64 reference, and in brackets the largest value of that. *Peak memory* is by how
 much the process grew at most during one run beyond what was there before (the kernel's highest mark of resident memory,
@@ -42,7 +42,7 @@ def _line(side: dict[str, Any], unit: str) -> list[str]:
         f"{side['per_second']:,.0f} {unit}",
         f"{side['leaf_rows']:.1e}" if side["leaf_rows"] else "",
         _memory(side["peak"]) + (f" ({side['peak_units']:,} {unit})" if side["scaled"] else ""),
-        short(side["cold"]),
+        "" if side["ours"] and not side["headline"] else short(side["cold"]),
         "; ".join(note for note in notes if note),
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
 from dashboard.figures import marks
@@ -17,6 +18,9 @@ from explainers import Attribution, Schema
 SVG_AT_MOST = 2000  # dots; above it WebGL is faster, below it only costs a context
 HALF_ROW = 0.38
 
+#: Features that have a row of their own, and dots in each: together fewer than SVG_AT_MOST.
+MOST_ROWS, DOTS = 10, 180
+
 
 def beeswarm(
     attribution: Attribution,
@@ -25,8 +29,8 @@ def beeswarm(
     positions: np.ndarray | None = None,
     *,
     selected: int | None = None,
-    most: int = 10,
-    per_feature: int = 180,
+    most: int = MOST_ROWS,
+    per_feature: int = DOTS,
     unit: str = "",
     output: int = 0,
 ) -> go.Figure:
@@ -42,8 +46,7 @@ def beeswarm(
     scale = Scale(attribution.space, unit)
     values = attribution.values[..., output] if attribution.values.ndim == 3 else attribution.values
     positions = np.arange(len(values)) if positions is None else np.asarray(positions)
-    order = np.argsort(-np.abs(values).mean(axis=0), kind="stable")
-    shown, rest = (order, order[:0]) if len(order) <= most + 1 else (order[:most], order[most:])
+    shown, rest = _shown(values, most)
     labels = [title_text(schema, attribution.names[j]) for j in shown]
     dots = [
         _row(i, values[:, j] * scale.factor, _shade(schema, attribution.names[j], cases))
@@ -75,6 +78,29 @@ def beeswarm(
         xaxis=axis(f"SHAP, {scale.axis}", range=[-extent, extent]),
         yaxis=rows_axis(labels),
     )
+
+
+def drawn(
+    attribution: Attribution, positions: np.ndarray, selected: int | None = None, *, most: int = MOST_ROWS,
+    per_feature: int = DOTS,
+) -> pd.DataFrame:  # fmt: skip
+    """The dots of the picture as a table: the case's position in the data, the feature, and its value as computed."""
+    values = attribution.values
+    shown, rest = _shown(values, most)
+    columns = [(attribution.names[j], values[:, j]) for j in shown]
+    columns += [(counted(len(rest), "other feature"), values[:, rest].sum(axis=1))] if len(rest) else []
+    held = np.flatnonzero(positions == selected)
+    tables = []
+    for name, column in columns:
+        keep = _thinned(column, per_feature, held)
+        tables.append(pd.DataFrame({"case": positions[keep], "feature": name, "value": column[keep]}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _shown(values: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which features get a row, by mean |SHAP|, and which are pooled."""
+    order = np.argsort(-np.abs(values).mean(axis=0), kind="stable")
+    return (order, order[:0]) if len(order) <= most + 1 else (order[:most], order[most:])
 
 
 def _row(place: int, x: np.ndarray, shade: np.ndarray) -> dict[str, np.ndarray]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+import explainers as ex
+from dashboard import policy
 from dashboard.export import takeaway
-from dashboard.figures.beeswarm import beeswarm
-from dashboard.panels.importance import browse_sample, global_attribution
+from dashboard.figures.beeswarm import DOTS, beeswarm, drawn
+from dashboard.panels.importance import browse_sample, browsed_rows, global_attribution
 from dashboard.panels.panel import Block, Event
 from dashboard.selection import Selection
 from dashboard.view import View
@@ -39,24 +41,32 @@ class Beeswarm:
             view.data.matrix[rows],
             rows,
             selected=view.selection.row,
-            unit=view.workspace.target_unit,
+            unit=view.unit_of(shap.space),
         )
         alt = "One dot for each case and feature: right raises, left lowers the prediction"
-        return [
-            {
-                "id": "beeswarm.chart",
-                "kind": "chart",
-                "area": self.area,
-                "title": self.title,
-                "figure": figure,
-                "height": int(figure.layout.height),
-                "click": True,
-                "alt": alt,
-            }
-            | takeaway(shap)
-        ]
+        chart = {
+            "id": "beeswarm.chart",
+            "kind": "chart",
+            "area": self.area,
+            "title": self.title,
+            "figure": figure,
+            "height": int(figure.layout.height),
+            "click": True,
+            "alt": alt,
+        }
+        return [chart | _told(view, shap, rows)]
 
     def apply(self, event: Event, view: View) -> Selection:
         point = event.get("point")
         row = point[0] if isinstance(point, list) else point
         return view.selection.pick(int(row)) if isinstance(row, (int, float)) else view.selection
+
+
+def _told(view: View, shap: ex.Attribution, rows: np.ndarray) -> dict[str, str]:
+    """What stands under the picture; of many cases the table has the dots, since all values would be megabytes."""
+    code = browsed_rows(view, len(rows))
+    if len(rows) <= policy.MOST_CASES:
+        return takeaway(shap, rows=code)
+    told = takeaway(shap, drawn(shap, rows, view.selection.row), code)
+    note = f"{len(rows):,} cases; drawn and in the CSV {DOTS} of each feature, evenly along their order"
+    return told | {"footer": f"{note} · {told['footer']}"}

@@ -40,9 +40,11 @@ class GlobalImportance:
                 "height": 300,
             }
             return [waiting]
-        uses = in_scale(ex.mean_absolute(shap, groups), shap.space, view.workspace.target_unit)
+        uses = in_scale(ex.mean_absolute(shap, groups), shap.space, view.unit_of(shap.space))
         figure = importances(uses, needs, view.schema, selected=view.selection.feature)
         said = words.importance_sentence(uses, view.schema, needs)
+        scale = words.scale_sentence(shap, view.model, view.selection.space)
+        items = [{"style": "sentence", "text": said}] + [{"style": "caption", "text": scale}] * bool(scale)
         chart = {
             "id": "importance.chart",
             "kind": "chart",
@@ -58,9 +60,9 @@ class GlobalImportance:
                 "kind": "text",
                 "area": self.area,
                 "title": self.title,
-                "items": [{"style": "sentence", "text": said}],
+                "items": items,
             },
-            chart | takeaway(shap, uses.to_frame()),
+            chart | takeaway(shap, uses.to_frame(), browsed_rows(view, len(shap.values))),
         ]
 
     def apply(self, event: Event, view: View) -> Selection:
@@ -72,16 +74,13 @@ def global_attribution(view: View) -> ex.Attribution | None:
     """Shapley values of many cases: a few at first, then enough; the best that is known now."""
     explainer = policy.global_attribution(view.model, view.data, view.refused, view.selection.space)
     target = view.target if view.classifies else None
-    rows = browse_sample(view, policy.MOST_CASES)
-    full: ex.Attribution | None = view.compute.known(view.model, view.data, explainer, rows, target)
-    if isinstance(full, ex.Attribution):
-        return full
-    first: ex.Attribution | None = view.later(
-        "SHAP values, first cases", explainer, browse_sample(view, policy.FIRST_CASES), target
-    )
-    if first is not None:
-        view.later(f"SHAP values of {len(rows)} cases", explainer, rows, target)
-    return first
+    few = browse_sample(view, policy.global_cases(explainer, None))
+    first: ex.Attribution | None = view.later("SHAP values, first cases", explainer, few, target)
+    if first is None:
+        return None
+    rows = browse_sample(view, policy.global_cases(explainer, first))
+    full: ex.Attribution | None = view.later(f"SHAP values of {len(rows):,} cases", explainer, rows, target)
+    return first if full is None else full
 
 
 def browse_sample(view: View, size: int) -> tuple[int, ...]:
@@ -89,7 +88,15 @@ def browse_sample(view: View, size: int) -> tuple[int, ...]:
     rows = view.workspace.rows
     if len(rows) > size:
         rows = np.sort(np.random.default_rng(0).choice(rows, size, replace=False))
-    return tuple(int(row) for row in rows)
+    return tuple(rows.tolist())
+
+
+def browsed_rows(view: View, size: int) -> str:
+    """The same sample as Python: numbers of thousands of rows are no line to copy."""
+    rows = f"np.arange({len(view.data)})" if view.workspace.rows_are_all else 'data.rows("test")'
+    if len(view.workspace.rows) > size:
+        return f"np.sort(np.random.default_rng(0).choice({rows}, {size}, replace=False))"
+    return rows
 
 
 def _needs(view: View, groups: tuple[tuple[str, ...], ...]) -> ex.Importance | None:

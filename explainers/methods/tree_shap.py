@@ -108,8 +108,9 @@ class TreeShap(Explainer):
             }
         else:
             found = against_background(
-                work.reading.trees, work.player, work.players, work.rows, others, **more
-            )
+                work.reading.trees, work.player, work.players, work.rows, others,
+                errors=self.background_errors, **more,
+            )  # fmt: skip
             facts |= {"background": len(others), "evaluations": len(work.rows) + len(others)}
         facts["kernel"] = f"{found.kernel}, {found.note}" if found.note else found.kernel
         sums = work.reading.trees.raw(work.rows)

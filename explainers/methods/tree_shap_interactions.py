@@ -45,11 +45,15 @@ class TreeShapInteractions(Explainer):
     seed: Annotated[int, Range(0, 2**31 - 1)] = 0
 
     title: ClassVar[str] = "SHAP interactions for trees (exact)"
-    question: ClassVar[str] = "What does each feature add to this score alone, and what only together with another?"
+    question: ClassVar[str] = (
+        "What does each feature add to this score alone, and what only together with another?"
+    )
     scope: ClassVar[Literal["case", "data"]] = "case"
     needs: ClassVar[frozenset[Need]] = frozenset({"trees"})
     returns: ClassVar[type[Explanation]] = PairAttribution
-    paper: ClassVar[str] = "Lundberg et al., Consistent individualized feature attribution for tree ensembles, 2018"
+    paper: ClassVar[str] = (
+        "Lundberg et al., Consistent individualized feature attribution for tree ensembles, 2018"
+    )
 
     @classmethod
     def why_not_here(cls, model: Model, data: Dataset) -> str | None:  # noqa: ARG003 - only the model decides

@@ -53,7 +53,7 @@ class Bank:
     @property
     def bytes(self) -> int:
         """How much memory the tables take."""
-        return int(self.line[-1] + 1) * self.lanes * self.kind.itemsize
+        return int(self.line[-1] + 1) * self.lanes * int(self.kind.itemsize)
 
     @cached_property
     def _own(self) -> tuple[Any, Any, Any]:

@@ -12,7 +12,7 @@ import numba
 
 def compiled(loop: Callable[..., Any], sums_in_any_order: bool = False) -> Any:
     """The loop as machine code that other threads may run beside; kept beside its file where that can be written."""
-    options = {
+    options: dict[str, Any] = {
         "nogil": True,
         "boundscheck": False,
         "fastmath": {"reassoc", "contract"} if sums_in_any_order else False,

@@ -21,8 +21,9 @@ from explainers.progress import Progress, silent
 from explainers.trees.ensemble import TreeEnsemble
 from explainers.trees.shapley import TABLE_BYTES, Kernel, expected_value
 
-#: Rows that a table is filled for at most: enough to make filling cheap, and reports of progress come often.
-PORTION = 8192
+#: Rows that a table is filled for at most: enough to make filling cheap, and reports of progress come often; and how many
+#: bytes the sums of all pairs may take meanwhile.
+PORTION, PORTION_BYTES = 8192, 256 * 2**20
 
 #: Seconds, roughly, as measured on one core of 2.5 GHz: for a pattern and pair of a leaf's table; to look a pair up for a
 #: row; for a node, an edge above it and a quadrature node of the walk; for a tree of a row and a reference case. They only
@@ -139,31 +140,24 @@ def _look_up(
         codes = trees.questions.codes(X[rows])
         for output in range(trees.outputs):
             found = tables.add(output, codes, reference, kind)
-            values[rows, tables.first, tables.second, output] = found.T
+            put_in_place(found, tables.first, tables.second, values[rows], output)
 
     from explainers.trees.compiling import threads
+    from explainers.trees.interactions_values import put_in_place
 
-    least = CPU_CHUNK_BYTES // PORTION
-    _in_portions(part, X, values, None, max(32 * threads() * len(tables.first), least), progress)
+    sums = (8 + np.dtype(kind).itemsize) * threads() * max(len(tables.first), 1)
+    portion = min(PORTION, PORTION_BYTES // sums + 1)
+    _in_portions(part, X, values, None, CPU_CHUNK_BYTES // portion, progress)
 
 
 def _in_portions(
     part: Any, X: np.ndarray, values: np.ndarray, seconds: float | None, row_bytes: int, progress: Progress
 ) -> None:
+    from explainers.trees.interactions_values import split
+
     def whole(rows: slice) -> None:
         values[rows] = 0.0  # a portion that did not fit into memory comes again
         part(rows)
-        _split(values[rows])
+        split(values[rows])
 
-    row_bytes += 16 * (X.shape[1] + values[:1].size) + 64
-    over_chunks(whole, len(X), row_bytes, pick("cpu"), progress, seconds)
-
-
-def _split(values: Float[np.ndarray, "m d d k"]) -> None:
-    """From pairs above the diagonal and Shapley values on it to halves on both sides and what remains."""
-    here = np.arange(values.shape[1])
-    own = values[:, here, here].copy()
-    values[:, here, here] = 0.0
-    values += values.swapaxes(1, 2).copy()
-    values /= 2
-    values[:, here, here] = own - values.sum(axis=2)
+    over_chunks(whole, len(X), row_bytes + 16 * X.shape[1] + 64, pick("cpu"), progress, seconds)

@@ -36,12 +36,12 @@ class PairTables:
         count = len(groups.bits)
         group = np.repeat(np.arange(count), np.diff(groups.part[groups.leaf]))
         key, place = np.unique(group * players + groups.player, return_inverse=True)
-        self._start = np.searchsorted(key, np.arange(count + 1) * players).astype(np.int64)
-        self._place = (place.reshape(-1) - self._start[group]).astype(np.int64)
-        size = np.diff(self._start)
+        start = np.searchsorted(key, np.arange(count + 1) * players).astype(np.int64)
+        self._place = (place.reshape(-1) - start[group]).astype(np.int64)
+        size = np.diff(start)
         self.lanes = size * (size + 1) // 2
         self._lane = np.concatenate([[0], np.cumsum(self.lanes)]).astype(np.int64)
-        pair = _pairs(self._start, (key % players).astype(np.int64), self._lane, players)
+        pair = _pairs(start, (key % players).astype(np.int64), self._lane, players)
         pairs, number = np.unique(pair, return_inverse=True)
         self.first, self.second = pairs // players, pairs % players
         self._number = number.reshape(-1).astype(np.int64)
@@ -68,12 +68,13 @@ class PairTables:
             block = np.zeros((len(self.first), codes.shape[1]), dtype=kind)
             _add(
                 codes, others, reference is not None, chosen[bounds[0] : bounds[1]], *self._ask, groups.leaf,
-                groups.leaf_node, groups.part, self._place, self._start, groups.mask, groups.want, groups.ratio, value,
+                groups.leaf_node, groups.part, self._place, groups.mask, groups.want, groups.ratio, value,
                 nodes, weights, most, self._lane, self._number, np.zeros((wide, long), dtype=kind), block, sums,
             )  # fmt: skip
             return sums
 
-        return _summed(part, len(chosen))
+        found: Float[np.ndarray, "pairs m"] = _summed(part, len(chosen))
+        return found
 
 
 def _summed(part: Any, groups: int) -> Any:
@@ -109,7 +110,7 @@ _pairs = compiled(_pair_loop)
 
 @no_type_check
 def _loop(
-    codes, reference, against, chosen, bits, condition, column, rank, right, leaf, leaf_node, part, local, start,
+    codes, reference, against, chosen, bits, condition, column, rank, right, leaf, leaf_node, part, local,
     mask, want, ratio, value, nodes, weights, most, lane, number, table, block, sums,
 ):  # fmt: skip
     """Add to ``sums (pairs, rows)`` what the groups `chosen` add; `table` and `block` are room to work in.
@@ -132,7 +133,17 @@ def _loop(
             for begin in range(0, others, ROWS):
                 count = min(ROWS, others - begin)
                 patterns_of(
-                    reference, begin, count, bits[g], bits[g + 1], condition, column, rank, right, held, pattern
+                    reference,
+                    begin,
+                    count,
+                    bits[g],
+                    bits[g + 1],
+                    condition,
+                    column,
+                    rank,
+                    right,
+                    held,
+                    pattern,
                 )
                 for r in range(count):
                     counts[pattern[r]] += 1.0 / others
@@ -166,7 +177,9 @@ def _loop(
                     pair += 1
         for begin in range(0, rows, ROWS):
             count = min(ROWS, rows - begin)
-            patterns_of(codes, begin, count, bits[g], bits[g + 1], condition, column, rank, right, held, pattern)
+            patterns_of(
+                codes, begin, count, bits[g], bits[g + 1], condition, column, rank, right, held, pattern
+            )
             for i in range(lanes):
                 line, target = table[i], block[number[lane[g] + i], begin : begin + count]
                 for r in range(count):

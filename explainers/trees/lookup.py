@@ -31,7 +31,7 @@ GROUPS_PER_SUM = 256
 def _adder(width: int) -> Any:
     """``add(out, at, table, a, b, c, d)``: add four lines of `table` to ``out[at:at+width]``, both flat."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def add(_: Any, out: Any, at: Any, table: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
         signature = numba.types.void(out, at, table, a, b, c, d)
 

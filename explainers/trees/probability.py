@@ -189,7 +189,8 @@ def _exact(
     each = np.zeros((1, reference.shape[1], players, trees.outputs))
     unused = np.zeros((1, players, trees.outputs))
     against_each(trees, player, np.ascontiguousarray(case), reference, unused, unused.copy(), each)
-    return each[0]
+    found: Float[np.ndarray, "b d s"] = each[0]
+    return found
 
 
 def _base(trees: TreeEnsemble, codes: Any) -> Float[np.ndarray, "n s"]:

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from explainers.trees.compiling import compiled, share
+from explainers.trees.eights import EIGHT, add, gained, scale, times_line, times_lines
 from explainers.trees.ensemble import TreeEnsemble
 from explainers.trees.tables import nodes_and_weights
 
@@ -43,11 +44,17 @@ def walk(
 
 def _paths(trees: TreeEnsemble, player: np.ndarray) -> tuple[np.ndarray, ...]:
     """What the walk needs to know of each node, whatever the row."""
-    nodes, weights = nodes_and_weights(most_players(trees, player))
+    nodes, weights = _in_eights(*nodes_and_weights(most_players(trees, player)))
     who = np.where(trees.feature >= 0, player[trees.feature], -1)
     up = trees.cover[np.maximum(trees.parent, 0)]
     ratio = np.divide(trees.cover, up, out=np.zeros(len(up)), where=up > 0)
     return nodes, weights, who, ratio, _last_with_the_same_player(trees.parent, who, trees.depth)
+
+
+def _in_eights(nodes: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Filled up with nodes that have no weight."""
+    more = -len(nodes) % EIGHT
+    return np.append(nodes, np.full(more, 0.5)), np.append(weights, np.zeros(more))
 
 
 @no_type_check  # a plain function: its machine code is kept on disk, which a wrapped one prevents
@@ -79,56 +86,57 @@ def _loop(
     Each condition is a straight line ``a + b t`` in the chance `t` that its player takes part: satisfied with training
     share `s` it is ``s + (1 - s) t``, else ``s - s t``. A node whose player was asked above replaces the older line.
     """
-    steps, outputs = len(nodes), value.shape[1]
-    product, change = np.ones((deepest + 1, steps)), np.zeros(steps)
-    below = np.zeros((deepest + 1, outputs, steps))
+    steps, outputs = len(nodes), value.shape[1]  # the steps are whole eights
+    product = np.ones((deepest + 1) * steps)
+    below = np.zeros((deepest + 1) * outputs * steps)
     satisfied, share_of = np.ones(deepest + 1, dtype=np.bool_), np.ones(deepest + 1)
     at = np.zeros(deepest + 1, dtype=np.int64)
-    for r in range(start, stop):
-        for tree in range(len(roots) - 1):
-            end = roots[tree + 1]
+    level = outputs * steps
+    for tree in range(len(roots) - 1):  # a tree stays in the nearer memory for all rows
+        end = roots[tree + 1]
+        for r in range(start, stop):
             for node in range(roots[tree], end):
                 d = depth[node]
                 at[d] = node
-                below[d] = 0.0
+                here = d * steps
                 if d > 0:
                     up, before = parent[node], last[node]
                     old = satisfied[before] if before > 0 else True
                     s = share_of[before] if before > 0 else 1.0
                     new = old and (codes[column[up], r] <= rank[up]) == (left[up] == node)
-                    satisfied[d], share_of[d] = new, s * ratio[node]
-                    a, b, c, e = share_of[d], 1.0 - share_of[d] if new else -share_of[d], s, 1.0 - s
-                    if not old:  # both lines are multiples of 1 - t
-                        a, b, c, e = ratio[node], 0.0, 1.0, 0.0
-                    own, above = product[d], product[d - 1]
-                    for q in range(steps):
-                        own[q] = above[q] * ((a + b * nodes[q]) / (c + e * nodes[q]))
+                    own = s * ratio[node]
+                    satisfied[d], share_of[d] = new, own
+                    slope = 1.0 - own if new else -own
+                    for q in range(0, steps, 8):
+                        if not old:  # both lines are multiples of 1 - t
+                            scale(product, here + q, product, here - steps + q, ratio[node])
+                        elif before == 0:
+                            times_line(product, here + q, here - steps + q, nodes, q, own, slope)
+                        else:
+                            times_lines(product, here + q, here - steps + q, nodes, q, own, slope, s, 1.0 - s)
                 if feature[node] >= 0:
+                    below[d * level : (d + 1) * level] = 0.0
                     continue
                 for k in range(outputs):
-                    own, sums_below = product[d], below[d, k]
-                    for q in range(steps):
-                        sums_below[q] = own[q] * value[node, k]
+                    for q in range(0, steps, 8):
+                        scale(below, d * level + k * steps + q, product, here + q, value[node, k])
                 following = depth[node + 1] if node + 1 < end else 0
                 while d > 0 and d >= following:  # this subtree is complete: its edge gets its share
                     up, before = parent[at[d]], last[at[d]]
-                    old = satisfied[before] if before > 0 else True
-                    s = share_of[d]
-                    a, b, p = (s, 1.0 - s, 1.0 - s) if satisfied[d] else (1.0, -1.0, -1.0)
-                    c, e, o = 1.0, 0.0, 0.0
-                    if before > 0:
-                        c, e, o = share_of[before], 1.0 - share_of[before], 1.0 - share_of[before]
-                    if old:
-                        for q in range(steps):
-                            change[q] = weights[q] * (p / (a + b * nodes[q]) - o / (c + e * nodes[q]))
-                    for k in range(outputs):
-                        gained, sums_below, sums_above = 0.0, below[d, k], below[d - 1, k]
-                        for q in range(steps):
-                            gained += sums_below[q] * change[q]
-                            sums_above[q] += sums_below[q]
-                        if old:
-                            sums[r, who[up], output[tree] if output[tree] >= 0 else k] += gained
+                    if satisfied[before] if before > 0 else True:
+                        s, o = share_of[d], share_of[before]
+                        p, c, e = (1.0 - s, s, 1.0 - s) if satisfied[d] else (-1.0, 1.0, -1.0)
+                        for k in range(outputs):
+                            change = 0.0
+                            for q in range(0, steps, 8):
+                                place = d * level + k * steps + q
+                                change += gained(below, place, weights, nodes, q, p, c, e)
+                                if before > 0:
+                                    change -= gained(below, place, weights, nodes, q, 1.0 - o, o, 1.0 - o)
+                            sums[r, who[up], output[tree] if output[tree] >= 0 else k] += change
+                    for place in range(d * level, (d + 1) * level, 8):
+                        add(below, place - level, place)
                     d -= 1
 
 
-_walk: Any = compiled(_loop, sums_in_any_order=True)
+_walk: Any = compiled(_loop)

@@ -311,12 +311,14 @@ def test_every_kind_of_result_has_its_check():
     assert {kind.returns for kind in ex.EXPLAINERS} <= set(CHECKS)
 
 
-@pytest.mark.parametrize(("kind", "name"), pairs(True, of=lambda kind: kind.returns is ex.Attribution))
+@pytest.mark.parametrize(
+    ("kind", "name"), pairs(True, of=lambda kind: kind.returns in (ex.Attribution, ex.PairAttribution))
+)
 def test_all_outputs_have_a_last_axis(kind, name):
     case = CASES[name]()
     result = explain(kind, case, target="all")
     outputs = len(case.model.classes) or 1
-    check_attribution(result, case, (outputs,))
+    CHECKS[kind.returns](result, case, (outputs,))
     single = first_result(kind, name)
     chosen = [result.targets.index(label) for label in single.targets]
     found = np.stack([result.values[i, ..., j] for i, j in enumerate(chosen)])

@@ -1,0 +1,140 @@
+"""Every compiled loop run once on small trees, for each type of codes: afterwards nothing is compiled or read from disk.
+
+For processes that cannot do it themselves: one that may not write files would compile a loop anew, which takes seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from explainers.trees.ensemble import Tree, TreeEnsemble
+
+#: The types of codes (see `questions`): few thresholds for each column, more than 254, more than 65,534.
+CODES = (np.uint8, np.uint16, np.uint32)
+
+#: Columns of the trees; players from which lines are packed; rows that are looked up together, and one by one.
+COLUMNS, MANY_PLAYERS, ROWS, FEW_ROWS = 3, 65, 40, 4
+
+
+def first_steps() -> Iterator[Callable[[], None]]:
+    """Predicting, one case against reference cases, its probability, and its curves; short steps."""
+    for codes in CODES:
+        yield partial(_predict, codes)
+        yield partial(_one_case, codes)
+        yield partial(_curves, codes)
+
+
+def further_steps() -> Iterator[Callable[[], None]]:
+    """Many cases, interactions, and what is moved; short steps."""
+    for precision in (np.float32, np.float64):
+        for codes in CODES:
+            yield partial(_tables, codes, precision)
+            yield partial(_pair_tables, codes, precision)
+    for codes in CODES:
+        yield partial(_walks, codes)
+        yield partial(_moves, codes)
+
+
+def _trees(codes: Any, depth: int = 3, single: bool = False) -> TreeEnsemble:
+    """Two full trees, as if they asked so many thresholds that their codes are of this type."""
+    inner = 2**depth - 1
+    node = np.arange(2 * inner + 1)
+    leaf = node >= inner
+    tree = Tree(
+        feature=np.where(leaf, 0, node % COLUMNS), threshold=(node % 5).astype(np.float64),
+        left=np.where(leaf, -1, 2 * node + 1), right=np.where(leaf, -1, 2 * node + 2), missing_left=node % 2 == 0,
+        value=node / 10.0, cover=2.0 ** (depth - np.floor(np.log2(node + 1))),
+    )  # fmt: skip
+    made = TreeEnsemble.of([tree, tree], 0.0, COLUMNS, single=single, link="logistic")
+    questions = made.questions
+    questions.dtype, questions.rank = np.dtype(codes), questions.rank.astype(codes)
+    return made
+
+
+def _rows(count: int = ROWS) -> Any:
+    return np.random.default_rng(0).integers(0, 6, (count, COLUMNS)) - 0.5
+
+
+def _players() -> Any:
+    return np.arange(COLUMNS, dtype=np.int64)
+
+
+def _predict(codes: Any) -> None:
+    """From values and from codes; rows of one thread follow each other in memory, those of several do not."""
+    from explainers.trees.forward import add_trees
+
+    for single in (False, True):
+        trees = _trees(codes, single=single)
+        for kind in (np.float32, np.float64):
+            trees.raw(_rows().astype(kind))
+        found = trees.questions.codes(_rows())
+        for part in (found, np.ascontiguousarray(np.hstack([found, found]))[:, :ROWS]):
+            add_trees(trees, part, np.zeros((ROWS, 1)))
+
+
+def _one_case(codes: Any) -> None:
+    from explainers.trees.probability import probability_values
+    from explainers.trees.shapley import against_background
+
+    trees = _trees(codes)
+    against_background(trees, _players(), COLUMNS, _rows(1), _rows(FEW_ROWS), kernel="pairs")
+    probability_values(trees, _players(), COLUMNS, _rows(1), _rows(FEW_ROWS), tolerance=0.1, seed=0)
+
+
+def _curves(codes: Any) -> None:
+    from explainers.trees.effects_curves import Runs, curves, reached
+    from explainers.trees.effects_paths import Paths
+
+    trees = _trees(codes)
+    found = trees.questions.codes(_rows())
+    paths = Paths.of(trees, range(COLUMNS))
+    curves(trees, paths, Runs.of(trees, paths, [found] * COLUMNS), found)
+    reached(trees, paths, found)
+
+
+def _tables(codes: Any, precision: Any) -> None:
+    from explainers.trees.shapley import against_background, path_dependent
+
+    trees = _trees(codes)
+    for rows, players in ((ROWS, COLUMNS), (FEW_ROWS, COLUMNS), (ROWS, MANY_PLAYERS)):
+        against_background(
+            trees, _players(), players, _rows(rows), _rows(FEW_ROWS), kind=precision, kernel="tables", errors=False
+        )  # fmt: skip
+        path_dependent(trees, _players(), players, _rows(rows), kind=precision, kernel="tables")
+
+
+def _pair_tables(codes: Any, precision: Any) -> None:
+    from explainers.trees.interactions import pairs_against_background, path_dependent_pairs
+
+    trees = _trees(codes)
+    pairs_against_background(
+        trees, _players(), COLUMNS, _rows(), _rows(FEW_ROWS), kind=precision, kernel="tables"
+    )
+    path_dependent_pairs(trees, _players(), COLUMNS, _rows(), kind=precision, kernel="tables")
+
+
+def _walks(codes: Any) -> None:
+    from explainers.trees.interactions import pairs_against_background, path_dependent_pairs
+    from explainers.trees.shapley import path_dependent
+
+    trees = _trees(codes)
+    path_dependent(trees, _players(), COLUMNS, _rows(1), kernel="walk")
+    path_dependent_pairs(trees, _players(), COLUMNS, _rows(1), kernel="walk")
+    pairs_against_background(trees, _players(), COLUMNS, _rows(1), _rows(FEW_ROWS), kernel="pairs")
+
+
+def _moves(codes: Any) -> None:
+    """Trees of at most 64 leaves have a loop of their own."""
+    from explainers.trees.effects_moved import moved
+    from explainers.trees.effects_pairs import add_pairs
+
+    for depth in (3, 7):
+        trees = _trees(codes, depth)
+        found = trees.questions.codes(_rows())
+        moved(trees, range(COLUMNS), COLUMNS, found, [found[:, ::-1].copy()])
+    sums = [np.zeros(shape) for shape in ((ROWS,), (3, ROWS), (3, ROWS), (3, 3, ROWS))]
+    add_pairs(trees, range(COLUMNS), found, np.arange(2), 0, (sums[0], sums[1], sums[2], sums[3]))

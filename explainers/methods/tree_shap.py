@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -25,11 +25,17 @@ from explainers.dataset import Dataset
 from explainers.errors import InvalidSetting, ModelFailure
 from explainers.explainer import Explainer, Need, Problem
 from explainers.explanation import Attribution, Explanation
+from explainers.lazily import lazily
 from explainers.model import Model
 from explainers.progress import Progress
 from explainers.settings import Range
 from explainers.trees.reading import TreeReading, read
 from explainers.trees.shapley import Values, against_background, path_dependent
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = lazily("torch")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +71,11 @@ class TreeShap(Explainer):
         reading = read(model)
         space = _space(self.space, self.background, reading)
         work = _Work(
-            reading, reading.players(model, schema), len(schema.names), reading.matrix(model, problem.cases.X)
+            reading,
+            reading.players(model, schema),
+            len(schema.names),
+            reading.matrix(model, problem.cases.X),
+            problem.device,
         )
         reference = others = None
         if self.background:
@@ -98,6 +108,7 @@ class TreeShap(Explainer):
         more: dict[str, Any] = {
             "kind": np.float64 if self.precision == "double" else np.float32,
             "progress": progress,
+            "device": work.device,
         }
         facts: dict[str, Any] = {"exact": True}
         if others is None:
@@ -137,12 +148,13 @@ class TreeShap(Explainer):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Work:
-    """The trees, the player of each column, how many players, and the rows."""
+    """The trees, the player of each column, how many players, the rows, and where to compute."""
 
     reading: TreeReading
     player: np.ndarray
     players: int
     rows: np.ndarray
+    device: torch.device
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

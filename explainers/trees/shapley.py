@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -17,6 +17,9 @@ from jaxtyping import Float, Int
 from explainers.device import over_chunks, pick
 from explainers.progress import Progress, silent
 from explainers.trees.ensemble import TreeEnsemble
+
+if TYPE_CHECKING:
+    import torch
 
 Kernel = Literal["tables", "walk", "pairs"]
 
@@ -53,6 +56,7 @@ def path_dependent(
     *,
     kind: Any = np.float32,
     kernel: Kernel | None = None,
+    device: torch.device | None = None,
     progress: Progress = silent,
 ) -> Values:
     """Values with the trees' own training weights as reference (Lundberg et al. 2018).
@@ -71,7 +75,7 @@ def path_dependent(
         _in_portions(lambda rows: walk(trees, player, trees.questions.codes(X[rows]), values[rows]), X, 0.3, progress)  # fmt: skip
     else:
         tables = _tables(trees, key, banks or [], lambda bank: bank.build(None))
-        _look_up(trees, banks, tables, X, values, progress)
+        _look_up(trees, banks, tables, X, values, device, progress)
     return Values(values, trees.kept("expected", lambda: expected_value(trees)), None, kernel)
 
 
@@ -97,6 +101,7 @@ def against_background(
     kind: Any = np.float32,
     kernel: Kernel | None = None,
     errors: bool = True,
+    device: torch.device | None = None,
     progress: Progress = silent,
 ) -> Values:
     """Values against the mean over reference cases, and with `errors` what another draw of these would change.
@@ -122,13 +127,13 @@ def against_background(
         trees, ("background", digest, player.tobytes(), players, np.dtype(kind)), banks,
         lambda bank: bank.build(bank.shares(reference, np.full(b, 1.0 / b))),
     )  # fmt: skip
-    _look_up(trees, banks, tables, X, values, progress)
+    _look_up(trees, banks, tables, X, values, device, progress)
     if errors and b > 1:
         error = np.zeros_like(values)
         for weight in _halves(b):
             tables = [bank.build(bank.shares(reference, weight)) for bank in banks]
             half = np.zeros_like(values)
-            _look_up(trees, banks, tables, X, half, progress)
+            _look_up(trees, banks, tables, X, half, device, progress)
             error += (half - values) ** 2 / HALVES
         np.sqrt(error, out=error)
     return Values(
@@ -188,13 +193,24 @@ def _table_seconds(banks: list[Any], rows: int) -> float:
 
 
 def _look_up(
-    trees: TreeEnsemble, banks: Any, tables: Any, X: np.ndarray, values: np.ndarray, progress: Progress
-) -> None:
+    trees: TreeEnsemble, banks: Any, tables: Any, X: np.ndarray, values: np.ndarray, device: torch.device | None,
+    progress: Progress,
+) -> None:  # fmt: skip
+    """On another device than the processor the lines are summed by torch."""
+    away: list[Any] = []
+    if device is not None and device.type != "cpu":
+        from explainers.trees.on_device import DeviceBank
+
+        away = [DeviceBank(bank, table, device) for bank, table in zip(banks, tables, strict=True)]
+
     def part(rows: slice) -> None:
         codes = trees.questions.codes(X[rows])
         for output, (bank, table) in enumerate(zip(banks, tables, strict=True)):
             sums = np.zeros(values[rows].shape[:2])
-            bank.look_up(table, codes, sums)
+            if away:
+                away[output].look_up(codes, sums)
+            else:
+                bank.look_up(table, codes, sums)
             values[rows, :, output] += sums
 
     _in_portions(part, X, None, progress)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from explainers.errors import Cancelled, UnsupportedModel
 from explainers.trees import shapley
 from explainers.trees.ensemble import NAN, NEVER, ZERO, Sets, Tree, TreeEnsemble
+from explainers.trees.on_device import DeviceBank
 from explainers.trees.shapley import against_background, expected_value, path_dependent
 from tests import tree_cases as slow
 
@@ -273,3 +275,28 @@ def test_sets_answer_for_every_category():
     trees = TreeEnsemble.of([tree], [0.0], 1, single=True, sets=sets)
     found = trees.raw(np.array([[0.0], [1.0], [2.0], [3.0], [77.0], [-5.0], [2.9], [np.nan], [np.inf]]))
     assert found.ravel().tolist() == [-1, 1, -1, 1, 1, 1, -1, -1, 1]
+
+
+@pytest.mark.parametrize(("columns", "outputs"), [(6, 1), (6, 3), (90, 1)])
+def test_the_tables_of_another_device_say_the_same(columns, outputs):
+    """With torch on the processor; a device only changes where its tensors are."""
+    rng = np.random.default_rng(columns)
+    trees = slow.random_ensemble(rng, trees=12, depth=5, columns=columns, outputs=outputs, sets=2)
+    X, player = rows(rng, 40, trees, 2), np.arange(columns)
+    here = path_dependent(trees, player, columns, X, kernel="tables", **DOUBLE)
+    banks = shapley._banks(trees, player, columns, np.float64)
+    for output, bank in enumerate(banks):
+        sums = np.zeros((len(X), columns))
+        DeviceBank(bank, bank.build(None), torch.device("cpu")).look_up(trees.questions.codes(X), sums)
+        assert np.allclose(sums, here.values[:, :, output], rtol=0, atol=1e-12)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_equals_the_processor():
+    trees, X, background, player, d = case(1, columns=8, trees=30)
+    many, cuda = np.repeat(X, 500, axis=0), torch.device("cuda")
+    for found in (
+        lambda device: path_dependent(trees, player, d, many, kernel="tables", device=device),
+        lambda device: against_background(trees, player, d, many, background, kernel="tables", device=device),
+    ):
+        assert np.allclose(found(cuda).values, found(None).values, rtol=0, atol=1e-5)

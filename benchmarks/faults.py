@@ -26,7 +26,7 @@ GROUPS: tuple[tuple[str, int | None, tuple[str, ...]], ...] = (
     ("size bombs", 16, ("bombs",)),
     ("hostile actions from inside a worker", 20, ("hostile",)),
     ("faults of the worker protocol", 24, ("protocol", "worker_protocol")),
-    ("misbehaving models", 24, ("misbehav",)),
+    ("misbehaving models", 24, ("models_misbehave",)),
     ("bad data files", 48, ("data",)),
     ("bad images", 16, ("images",)),
     ("hostile strings × places", 144, ("strings",)),

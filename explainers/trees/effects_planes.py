@@ -186,10 +186,25 @@ def _loop(
         asks = max(asks, first_asked[e + 1] - first_asked[e])
         steps = max(steps, first_step[e + 1] - first_step[e])
     # places of planes: of the leaves, of the rows' answers, of the nodes, of the donors' answers, of their nodes
-    answers = 256 * ROWS
-    nodes = answers + inner * ROWS
-    theirs = nodes + inner * ROWS
+    nodes = 256 * ROWS
+    answers = nodes + inner * ROWS
+    theirs = answers + inner * ROWS
     made = theirs + asks * copies * ROWS
+    places = np.empty(6 * len(step), np.int64)
+    for t in range(len(first_node) - 1):
+        for e in range(first_entry[t], first_entry[t + 1]):
+            for s in range(first_step[e], first_step[e + 1]):
+                i = step[s, 0]
+                for side in range(3):
+                    place = step[s, 1 + side]
+                    if place >= 0:
+                        places[6 * s + side] = (theirs if side == 0 else made) + place * copies * ROWS
+                    elif side == 0:
+                        places[6 * s] = answers + i * ROWS
+                    else:
+                        child = left[first_node[t] + i] if side == 1 else right[first_node[t] + i]
+                        places[6 * s + side] = child * ROWS
+                    places[6 * s + 3 + side] = ROWS if place >= 0 else 0
     room = np.empty(made + steps * copies * ROWS + ROWS, np.uint8)
     planes = room[(-room.ctypes.data) % ROWS :]
     for leaf in range(256):
@@ -222,12 +237,7 @@ def _loop(
             for i in range(count):
                 l, r = left[at + i], right[at + i]
                 reached[i] = at_most(own, column[at + i] * ROWS, rank[at + i], planes, answers + i * ROWS)
-                choose(
-                    planes, answers + i * ROWS,
-                    l * ROWS if l < 256 else nodes + (l - 256) * ROWS,
-                    r * ROWS if r < 256 else nodes + (r - 256) * ROWS,
-                    nodes + i * ROWS,
-                )  # fmt: skip
+                choose(planes, answers + i * ROWS, l * ROWS, r * ROWS, nodes + i * ROWS)
             root = nodes + (count - 1) * ROWS
             for k in range(low, high):
                 look_up(values, (k - low) * width + first_leaf[t], planes, root, here, (k - low) * ROWS)
@@ -247,17 +257,15 @@ def _loop(
                         )
                 many = first_step[e + 1] - first_step[e]
                 for j in range(many):
-                    s = first_step[e] + j
-                    i, q, a, b = step[s, 0], step[s, 1], step[s, 2], step[s, 3]
-                    l, r = left[at + i], right[at + i]
-                    question = answers + i * ROWS if q < 0 else theirs + q * copies * ROWS
-                    question_by = 0 if q < 0 else ROWS
-                    l = made + a * copies * ROWS if a >= 0 else l * ROWS if l < 256 else nodes + (l - 256) * ROWS
-                    r = made + b * copies * ROWS if b >= 0 else r * ROWS if r < 256 else nodes + (r - 256) * ROWS
-                    l_by, r_by = 0 if a < 0 else ROWS, 0 if b < 0 else ROWS
+                    s = 6 * (first_step[e] + j)
+                    question, left_at, right_at = places[s], places[s + 1], places[s + 2]
+                    question_by, left_by, right_by = places[s + 3], places[s + 4], places[s + 5]
                     to = made + j * copies * ROWS
                     for c in range(copies):
-                        choose(planes, question + c * question_by, l + c * l_by, r + c * r_by, to + c * ROWS)
+                        choose(
+                            planes, question + c * question_by, left_at + c * left_by, right_at + c * right_by,
+                            to + c * ROWS,
+                        )  # fmt: skip
                 end = made + (many - 1) * copies * ROWS
                 for k in range(low, high):
                     for c in range(copies):

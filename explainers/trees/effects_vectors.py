@@ -72,22 +72,14 @@ def choose(_: Any, planes: Any, mask: Any, left: Any, right: Any, out: Any) -> A
     return signature, generate
 
 
-def _gathered(builder: Any, source: Any, indices: Any) -> Any:
-    module = builder.module
-    pointers = ir.VectorType(ir.DoubleType().as_pointer(), 8)
-    name = "llvm.masked.gather.v8f64.v8p0"
-    kind = ir.FunctionType(_EIGHT, [pointers, ir.IntType(32), ir.VectorType(ir.IntType(1), 8), _EIGHT])
-    gather = module.globals.get(name) or ir.Function(module, kind, name)
-    every = ir.Constant(ir.VectorType(ir.IntType(1), 8), [1] * 8)
-    where = builder.gep(source, [indices], source_etype=ir.DoubleType())
-    where.type = pointers
-    return builder.call(gather, [where, ir.Constant(ir.IntType(32), 8), every, ir.Constant(_EIGHT, None)])
-
-
-def _places(builder: Any, data: Any, place: Any, step: int) -> Any:
-    spot = builder.add(place, ir.Constant(place.type, 8 * step))
-    held = _read(builder, data, spot, ir.VectorType(ir.IntType(8), 8), 8)
-    return builder.zext(held, ir.VectorType(ir.IntType(64), 8))
+def _eight(builder: Any, source: Any, planes: Any, place: Any, step: int) -> Any:
+    """The values of eight rows; loaded one by one, for machines' own gathering is slow since it must not leak."""
+    found = ir.Constant(_EIGHT, ir.Undefined)
+    for lane in range(8):
+        spot = builder.add(place, ir.Constant(place.type, 8 * step + lane))
+        index = builder.zext(builder.load(builder.gep(planes, [spot])), ir.IntType(64))
+        found = builder.insert_element(found, builder.load(builder.gep(source, [index])), ir.IntType(32)(lane))
+    return found
 
 
 @intrinsic
@@ -100,7 +92,7 @@ def look_up(_: Any, values: Any, first: Any, planes: Any, place: Any, out: Any, 
         data = _data(context, builder, planes, args[2])
         target = _data(context, builder, out, args[4])
         for step in range(ROWS // 8):
-            found = _gathered(builder, source, _places(builder, data, args[3], step))
+            found = _eight(builder, source, data, args[3], step)
             to = builder.add(args[5], ir.Constant(args[5].type, 8 * step))
             builder.store(found, _at(builder, target, to, _EIGHT), align=8)
         return context.get_dummy_value()
@@ -120,7 +112,7 @@ def add_difference(
         data = _data(context, builder, planes, args[2])
         mine, target = _data(context, builder, own, args[4]), _data(context, builder, out, args[6])
         for step in range(ROWS // 8):
-            found = _gathered(builder, source, _places(builder, data, args[3], step))
+            found = _eight(builder, source, data, args[3], step)
             here = builder.add(args[5], ir.Constant(args[5].type, 8 * step))
             to = builder.add(args[7], ir.Constant(args[7].type, 8 * step))
             change = builder.fsub(found, _read(builder, mine, here, _EIGHT, 8))

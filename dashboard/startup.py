@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import importlib
+import subprocess
+import sys
 import threading
 import time
 
@@ -13,7 +16,8 @@ from dashboard import private
 from dashboard.library import Library
 from dashboard.serving import visits
 from dashboard.workers import containment
-from dashboard.workers.starting import starter
+from dashboard.workers.starting import starter, variables_of_workers
+from explainers.trees import warm as tree_loops
 
 #: Seconds that the first page has the processor to itself, then that the zygote has for the rest of its warm-up.
 LATER = (4.0, 8.0)
@@ -66,3 +70,16 @@ def open_ahead(library: Library) -> None:
         for name in names:
             with contextlib.suppress(ex.ExplainerError):
                 library.open(name)
+    _compile_ahead(library.terms.threads)
+
+
+def _compile_ahead(threads: int) -> None:
+    """Once after an installation: all loops over trees are compiled by a process that gives way to every other.
+
+    Workers find them on disk as soon as they are there; until then they compile for themselves what they need.
+    """
+    if not tree_loops.filled():
+        variables = variables_of_workers(one_thread=True, threads=threads)
+        command = [sys.executable, "-P", "-m", "explainers.trees.warm"]
+        process = subprocess.Popen(command, env=variables, stdin=subprocess.DEVNULL)
+        atexit.register(process.kill)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -24,22 +25,28 @@ def measure_all(
     from benchmarks.report import machine_lines, write
     from benchmarks.trees import cuda, effects_rows, probability_rows, shapley_rows
     from benchmarks.trees.cases import THREADS, Cases, Table
-    from benchmarks.trees.machine_code import compiling
+    from benchmarks.trees.machine_code import compiling, first_calls
     from benchmarks.trees.writing import models_text, row_text
 
     torch.set_num_threads(THREADS)
     before = Quietness.now()
     wanted = not only or any(part in "compiling" for part in only)
     compiled, loaded = compiling() if wanted else (float("nan"), float("nan"))
+    first_calls()
     cases = Cases(Table(data, most))
     found: list[dict[str, Any]] = []
+    failed: list[str] = []
     for word, make in chain(*(kind.rows(cases) for kind in (shapley_rows, effects_rows, probability_rows))):
         if only and not any(part in word for part in only):
             continue
-        row = make()
-        if row is not None:
-            found.append(row.run(repeats, patience))
-            print(f"{row_text(found[-1])}\n", flush=True)
+        try:
+            row = make()
+            if row is not None:
+                found.append(row.run(repeats, patience))
+                print(f"{row_text(found[-1])}\n", flush=True)
+        except Exception as error:  # one row that fails must not cost the others' quarter of an hour
+            traceback.print_exc()
+            failed.append(f"{word}: {type(error).__name__}: {error}")
     on_cuda = cuda.measured(cases, repeats)
     after = Quietness.now()
     models = [case.facts() for case in cases.made.values()]
@@ -51,6 +58,7 @@ def measure_all(
         if wanted
         else "",
         _rows_text(found),
+        "## Rows that failed\n\n" + "\n".join(f"- {line}" for line in failed) if failed else "",
         f"## On a CUDA device\n\n{on_cuda}",
         f"## Machine\n\n{machine_lines(machine, str(before), str(after))}",
     ]

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-#: Seconds: a side that would take longer is run once on fewer rows, at two sizes; a size is large enough to tell after `TELLING`.
-LONG, TELLING = 30.0, 1.5
+#: Seconds: a side that would take longer is run once on fewer rows, at two sizes; a size is large enough to tell after `TELLING`,
+#: and once the time has grown by this share of what the rows have: before, most of it does not depend on them.
+LONG, TELLING, LINEAR = 30.0, 1.5, 0.85
 
 #: Seconds below which calls are timed in bundles of about that long.
 BUNDLE = 0.02
@@ -88,19 +89,20 @@ def _first(side: Side) -> Measured:
     run = side.prepare()
     cold = time.perf_counter() - began
     n, before = min(side.first, side.size), (0, 0.0)
-    run(min(n, side.size))  # what only the first call costs is nobody's speed
+    run(min(n, 64))  # what only the first call costs is nobody's speed
     while True:
         values, seconds, peak = _watched(run, n)
         if n == side.size:
             return Measured(side, run, cold, n, values, seconds, peak, "")
-        known = seconds > TELLING and before[0] > 0
-        per_unit = (seconds - before[1]) / (n - before[0])
-        whole = seconds + max(per_unit, 0.0) * (side.size - n)
-        if known and whole > LONG:
+        whole = seconds * side.size / n
+        linear = before[0] > 0 and seconds / before[1] >= LINEAR * n / before[0]
+        if linear and seconds > TELLING and whole > LONG:
             growth = f"{n:,} took {seconds / before[1]:.2f} × the time of {before[0]:,}"
+            slope = (seconds - before[1]) / (n - before[0])
+            whole = min(whole, seconds + slope * (side.size - n))
             return Measured(side, run, cold, n, values, whole, peak, growth)
         before = (n, seconds)
-        n = side.size if known or seconds * side.size / n < TELLING else min(_larger(n, seconds), side.size)
+        n = side.size if whole < LONG / 2 else min(_larger(n, seconds), side.size)
 
 
 def _larger(n: int, seconds: float) -> int:

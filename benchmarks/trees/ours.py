@@ -21,7 +21,7 @@ def explained(
     *,
     name: str = "",
     take: Callable[[Any], np.ndarray] = lambda result: np.asarray(result.values),
-    first: int = 64,
+    first: int | None = None,
     **more: Any,
 ) -> Side:
     """The whole of ``explain(model, data, method, rows)``; the rows are a `Dataset` beforehand.
@@ -44,11 +44,17 @@ def explained(
         return run
 
     return Side(
-        name or f"whyboard, {type(method).__name__}", prepare, len(X), first, lambda: _kernel(*kernel)
+        name or f"whyboard, {type(method).__name__}",
+        prepare,
+        len(X),
+        first or len(X),
+        lambda: _kernel(*kernel),
     )
 
 
-def tree_kernel(case: Case, X: np.ndarray, *, name: str = "the kernel alone", first: int = 64) -> Side:
+def tree_kernel(
+    case: Case, X: np.ndarray, *, name: str = "the kernel alone", first: int | None = None
+) -> Side:
     """Path-dependent values without the layer above: no data set, no checks, no result."""
     kernel: list[str] = []
 
@@ -61,10 +67,10 @@ def tree_kernel(case: Case, X: np.ndarray, *, name: str = "the kernel alone", fi
         run(1)
         return run
 
-    return Side(f"whyboard, {name}", prepare, len(X), first, lambda: _kernel(*kernel))
+    return Side(f"whyboard, {name}", prepare, len(X), first or len(X), lambda: _kernel(*kernel))
 
 
-def background_kernel(case: Case, X: np.ndarray, background: np.ndarray, errors: bool, first: int) -> Side:
+def background_kernel(case: Case, X: np.ndarray, background: np.ndarray, errors: bool) -> Side:
     """Values against reference cases without the layer above, with or without the errors."""
     kernel: list[str] = []
 
@@ -77,7 +83,7 @@ def background_kernel(case: Case, X: np.ndarray, background: np.ndarray, errors:
         return run
 
     words = "the kernel alone" if errors else "the kernel alone, values without errors"
-    return Side(f"whyboard, {words}", prepare, len(X), first, lambda: _kernel(*kernel))
+    return Side(f"whyboard, {words}", prepare, len(X), len(X), lambda: _kernel(*kernel))
 
 
 def exact(

@@ -17,7 +17,7 @@ from benchmarks.trees.rows import Row
 from benchmarks.trees.shapley_rows import Made
 
 #: Rows explained, reference cases, rows of the long run, and rounds of orders of the long run.
-ROWS, BACKGROUND, LONG_ROWS, LONG_ROUNDS = 100, 100, 8, 150
+ROWS, BACKGROUND, LONG_ROWS, LONG_ROUNDS = 100, 100, 8, 100
 
 #: Rounds of orders with which the other side's error is measured; it falls with the root of their number.
 ROUNDS = 4

@@ -84,14 +84,13 @@ def _background(cases: Cases, count: int, name: str = XGBOOST, word: str = "") -
         f"background of {count:,}, {len(X):,} rows, {name}",
         [
             explained(case, method, X, background=case.table.cases(background)),
-            background_kernel(case, X, background, True, 64),
-            background_kernel(case, X, background, False, 64),
+            background_kernel(case, X, background, False),
         ],
         [peers.shap_code(case, X, background), peers.woodelf(case, X, background)],
         exact(case, X, background, kernel="tables"),
         peers.agrees(case, X, few, background),
         leaves=case.trees.leaves,
-        note="ours makes its tables in every call; the first two lines give the background's error too, the others do not",
+        note="ours makes its tables in every call; the first line gives the background's error too, the others do not",
     )
 
 
@@ -141,9 +140,9 @@ def _one(cases: Cases, name: str, word: str) -> Row:
         word,
         f"one row, warm, path-dependent, {name}",
         [
-            explained(case, method, X, name="whyboard, TreeShap, the row as a Dataset", first=1),
+            explained(case, method, X, name="whyboard, TreeShap, the row as a Dataset"),
             _from_frame(case, method, X),
-            tree_kernel(case, X, first=1),
+            tree_kernel(case, X),
         ],
         [native],
         exact(case, X),
@@ -160,8 +159,8 @@ def _one_background(cases: Cases) -> Row:
         "one-background",
         f"one row, warm, background of {len(background)}, {XGBOOST}",
         [
-            explained(case, ex.TreeShap(), X, background=case.table.cases(background), first=1),
-            background_kernel(case, X, background, True, 1),
+            explained(case, ex.TreeShap(), X, background=case.table.cases(background)),
+            background_kernel(case, X, background, True),
         ],
         [peers.shap_code(case, X, background)],
         exact(case, X, background),
@@ -193,7 +192,7 @@ def _growth(cases: Cases, count: int) -> Row:
         f"growth-{count}",
         f"growth: path-dependent, {len(X):,} rows, {XGBOOST}",
         [explained(case, ex.TreeShap(background=0), X), tree_kernel(case, X)],
-        [peers.xgboost_contributions(case, X)],
+        [peers.xgboost_contributions(case, X)] if count < MANY else [],
         exact(case, X),
         leaves=case.trees.leaves,
     )

@@ -18,15 +18,16 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from explainers.trees import warm as tree_loops
+
 #: Before all others: skops looks for the home of each of its 900 functions in every module that is loaded by then.
 FIRST = ("skops.io",)
 
 #: Imported with all their parts, or as named, where they are installed. A locked process can import no compiled module.
 PACKAGES = ("encodings", "explainers")
 LIBRARIES = (
-    "torch", "optree", "onnx", "onnxruntime", "xgboost", "lightgbm", "catboost", "safetensors.torch", "pyarrow.parquet",
-    "pyarrow.feather", "PIL.Image", "shap.explainers", "numba", "threadpoolctl", "dashboard.workers.worker",
-    "dashboard.workers.lock",
+    "torch", "optree", "onnx", "onnxruntime", "catboost", "safetensors.torch", "pyarrow.parquet", "pyarrow.feather",
+    "PIL.Image", "numba", "threadpoolctl", "dashboard.workers.worker", "dashboard.workers.lock",
 )  # fmt: skip
 
 #: What opens the formats that can run code, imported where the operator enabled them.
@@ -55,6 +56,8 @@ def warm(formats: Sequence[str] = ()) -> None:
         _scikit_learn()
         _read_a_little()
         _predict_a_little()
+        for step in tree_loops.first_steps():
+            step()
         if "pt2" in formats:
             _export_a_little()
     tempfile.tempdir = tempfile.gettempdir()  # a locked process cannot look for one, and needs only its name
@@ -66,6 +69,10 @@ def later() -> Iterator[Callable[[], None]]:
     for name in LATER:
         yield partial(_import, name)
     yield _differentiate_a_little
+    if (
+        tree_loops.filled()
+    ):  # else another process is compiling; a step would keep an order waiting for seconds
+        yield from tree_loops.further_steps()
 
 
 def _import(name: str) -> None:
@@ -234,5 +241,13 @@ def readable() -> tuple[str, ...]:
     here = Path(__file__).resolve().parents[2]
     libraries = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     packages = [Path(path) for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
-    own = [here / "explainers", here / "dashboard"]
+    own = [here / "explainers", here / "dashboard", *_machine_code()]
     return tuple(dict.fromkeys(str(path) for path in (*libraries, *packages, *own) if path.is_dir()))
+
+
+def _machine_code() -> list[Path]:
+    """Where compiled loops are kept, if it is not beside their sources."""
+    from explainers.trees.codes import fill_codes
+
+    kept = fill_codes.stats.cache_path
+    return [Path(kept)] if kept else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -27,6 +27,9 @@ from explainers.onnx import (
 )
 from explainers.wrapping.torch_module import to_probability
 
+if TYPE_CHECKING:
+    from explainers.trees.ensemble import TreeEnsemble
+
 PROBE_CASES = 8
 OPEN_SIDE = 5  # for a side that the file leaves open, when probing
 TYPES: dict[str, Any] = {
@@ -47,7 +50,7 @@ def load(file: File, classes: tuple[Any, ...] | None) -> Model:
         module, note = _module(evaluated, runtime.names[output], file.content)
     family = "ONNX " + ("network" if not _tree_nodes(graph) else "tree model")
     common = {"family": family, "features": runtime.features, "inputs": runtime.inputs, "module": module,
-              "notes": (note,) if note else ()}  # fmt: skip
+              "estimator": _trees(evaluated), "notes": (note,) if note else ()}  # fmt: skip
 
     def scores(X: Any) -> np.ndarray:
         return _matrix(runtime(X)[output])
@@ -80,6 +83,18 @@ def _evaluated(file: File) -> tuple[Graph | None, str]:
     if needs_dry_run(graph):
         dry_run(graph)
     return graph, ""
+
+
+def _trees(graph: Graph | None) -> TreeEnsemble | None:
+    """The tensor form of a file that is one ensemble of trees, so that tree methods apply."""
+    if graph is None or not any("TreeEnsemble" in node.op_type for node in graph.nodes):
+        return None
+    from explainers.trees.converting.onnx_trees import of_model
+
+    try:
+        return of_model(graph)
+    except UnsupportedModel:
+        return None
 
 
 def _module(graph: Graph, output: str, content: bytes) -> tuple[OnnxModule | None, str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numba
@@ -18,9 +20,13 @@ def compiled(loop: Callable[..., Any], sums_in_any_order: bool = False) -> Any:
         "fastmath": {"reassoc", "contract"} if sums_in_any_order else False,
     }
     try:
-        return numba.njit(cache=True, **options)(loop)
+        found = numba.njit(cache=True, **options)(loop)
     except RuntimeError:
         return numba.njit(**options)(loop)
+    # A process that was locked since may neither read nor write there: then it compiles for itself. numba has the same
+    # guard, on one system only.
+    found._cache._guard_against_spurious_io_errors = partial(contextlib.suppress, OSError)
+    return found
 
 
 def threads() -> int:

@@ -172,6 +172,15 @@ def moved_by_planes(
     return total
 
 
+@no_type_check
+def _line_up(array):
+    """The array from its first place on that begins a line of the cache."""
+    return array[((-array.ctypes.data) % 64) // array.itemsize :]
+
+
+line_up = compiled(_line_up)
+
+
 @no_type_check  # a plain function too
 def _loop(
     codes, donors, first_row, last_row, first_node, column, rank, left, right, first_leaf, first_entry, unit,
@@ -205,15 +214,14 @@ def _loop(
                         child = left[first_node[t] + i] if side == 1 else right[first_node[t] + i]
                         places[6 * s + side] = child * ROWS
                     places[6 * s + 3 + side] = ROWS if place >= 0 else 0
-    room = np.empty(made + steps * copies * ROWS + ROWS, np.uint8)
-    planes = room[(-room.ctypes.data) % ROWS :]
+    planes = line_up(np.empty(made + steps * copies * ROWS + ROWS, np.uint8))
     for leaf in range(256):
         planes[leaf * ROWS : (leaf + 1) * ROWS] = leaf
-    own = np.zeros(columns * ROWS, codes.dtype)
-    others = np.zeros(columns * copies * ROWS, codes.dtype)
-    here = np.empty(outputs * ROWS)
-    sums, moves = np.empty(outputs * ROWS), np.empty(units * copies * outputs * ROWS)
-    reached = np.empty(inner + 1, np.uint64)
+    own = line_up(np.zeros((columns + 1) * ROWS, codes.dtype))
+    others = line_up(np.zeros((columns * copies + 1) * ROWS, codes.dtype))
+    here, sums = line_up(np.empty((outputs + 1) * ROWS)), line_up(np.empty((outputs + 1) * ROWS))
+    moves = line_up(np.empty((units * copies * outputs + 1) * ROWS))
+    held, come = np.empty(inner, np.uint64), np.empty(256 + inner, np.uint64)
     values, width = leaves.ravel(), leaves.shape[1]
     none = np.uint64(0)
     for begin in range(first_row, last_row, ROWS):
@@ -236,7 +244,7 @@ def _loop(
                 continue
             for i in range(count):
                 l, r = left[at + i], right[at + i]
-                reached[i] = at_most(own, column[at + i] * ROWS, rank[at + i], planes, answers + i * ROWS)
+                held[i] = at_most(own, column[at + i] * ROWS, rank[at + i], planes, answers + i * ROWS)
                 choose(planes, answers + i * ROWS, l * ROWS, r * ROWS, nodes + i * ROWS)
             root = nodes + (count - 1) * ROWS
             for k in range(low, high):
@@ -244,11 +252,17 @@ def _loop(
                 for r in range(ROWS):
                     sums[k * ROWS + r] += here[(k - low) * ROWS + r]
             # from answers, to which rows come by
-            going = ~none
-            for i in range(count - 1, -1, -1):
-                pass
+            come[256 + count - 1] = ~none
+            for back in range(count):
+                i = count - 1 - back
+                come[left[at + i]] = come[256 + i] & held[i]
+                come[right[at + i]] = come[256 + i] & ~held[i]
             for e in range(first_entry[t], first_entry[t + 1]):
-                many = first_asked[e + 1] - first_asked[e]
+                many, passing = first_asked[e + 1] - first_asked[e], none
+                for j in range(many):
+                    passing |= come[256 + asked[first_asked[e] + j]]
+                if passing == none:
+                    continue
                 for j in range(many):
                     i = at + asked[first_asked[e] + j]
                     for c in range(copies):

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from explainers.device import over_chunks, pick
+from explainers.errors import UnsupportedModel
 from explainers.progress import Progress, silent
 from explainers.trees.ensemble import TreeEnsemble
 
@@ -65,6 +66,11 @@ def path_dependent(
     """
     from explainers.trees.walk import walk
 
+    if trees.leaves > trees.trees and not trees.cover.any():
+        raise UnsupportedModel(
+            f"The file of this model ({trees.family}) does not say how much training data went each way, which path-dependent "
+            "values need. Name reference cases: TreeShap(background=100)."
+        )
     player = np.asarray(player, dtype=np.int64)
     banks = _banks(trees, player, players, kind)
     key = ("path-dependent", player.tobytes(), players, np.dtype(kind))

@@ -1,12 +1,18 @@
 """Every compiled loop run once on small trees, for each type of codes: afterwards nothing is compiled or read from disk.
 
 For processes that cannot do it themselves: one that may not write files would compile a loop anew, which takes seconds.
+The first time ever all this takes minutes; ``python -m explainers.trees.warm`` does it beside other work and leaves a note.
 """
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
+import os
+import platform
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,22 +20,23 @@ import numpy as np
 from explainers.trees.ensemble import Tree, TreeEnsemble
 
 #: The types of codes (see `questions`): few thresholds for each column, more than 254, more than 65,534.
-CODES = (np.uint8, np.uint16, np.uint32)
+CODES: tuple[Any, ...] = (np.uint8, np.uint16, np.uint32)
 
 #: Columns of the trees; players from which lines are packed; rows that are looked up together, and one by one.
 COLUMNS, MANY_PLAYERS, ROWS, FEW_ROWS = 3, 65, 40, 4
 
 
-def first_steps() -> Iterator[Callable[[], None]]:
+def first_steps(codes: Any = np.uint8) -> Iterator[Callable[[], None]]:
     """Predicting, one case against reference cases, its probability, and its curves; short steps."""
-    for codes in CODES:
-        yield partial(_predict, codes)
-        yield partial(_one_case, codes)
-        yield partial(_curves, codes)
+    yield partial(_predict, codes)
+    yield partial(_one_case, codes)
+    yield partial(_curves, codes)
 
 
 def further_steps() -> Iterator[Callable[[], None]]:
-    """Many cases, interactions, and what is moved; short steps."""
+    """The same for more thresholds; many cases, interactions, and what is moved; short steps."""
+    for codes in CODES[1:]:
+        yield from first_steps(codes)
     for precision in (np.float32, np.float64):
         for codes in CODES:
             yield partial(_tables, codes, precision)
@@ -37,6 +44,34 @@ def further_steps() -> Iterator[Callable[[], None]]:
     for codes in CODES:
         yield partial(_walks, codes)
         yield partial(_moves, codes)
+
+
+def note() -> Path:
+    """The file that says that the machine code of these sources, for this processor and numba, is on disk."""
+    folder = Path(os.environ.get("NUMBA_CACHE_DIR") or Path(__file__).with_name("__pycache__"))
+    known = [(path.name, path.stat().st_mtime_ns) for path in sorted(Path(__file__).parent.glob("*.py"))]
+    facts = (importlib.metadata.version("numba"), platform.python_version(), platform.processor(), known)
+    return folder / f"filled-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"
+
+
+def filled() -> bool:
+    """Whether each step takes milliseconds; asks neither numba nor the loops."""
+    return note().is_file()
+
+
+def fill() -> None:
+    """Compile what is not on disk yet, behind all other work; where nothing can be kept, nothing is compiled."""
+    from explainers.trees.codes import fill_codes
+
+    if filled() or not os.access(fill_codes.stats.cache_path or "", os.W_OK):
+        return
+    if hasattr(os, "nice"):
+        os.nice(19)
+    for step in (*first_steps(), *further_steps()):
+        step()
+    for older in note().parent.glob("filled-*"):
+        older.unlink(missing_ok=True)
+    note().touch()
 
 
 def _trees(codes: Any, depth: int = 3, single: bool = False) -> TreeEnsemble:
@@ -138,3 +173,7 @@ def _moves(codes: Any) -> None:
         moved(trees, range(COLUMNS), COLUMNS, found, [found[:, ::-1].copy()])
     sums = [np.zeros(shape) for shape in ((ROWS,), (3, ROWS), (3, ROWS), (3, 3, ROWS))]
     add_pairs(trees, range(COLUMNS), found, np.arange(2), 0, (sums[0], sums[1], sums[2], sums[3]))
+
+
+if __name__ == "__main__":
+    fill()

@@ -165,10 +165,15 @@ def _catboost(obj: Any, classes: tuple[Any, ...] | None) -> Model:
     names = None if all(name == str(i) for i, name in enumerate(stored)) else stored
 
     def ask(margin: bool) -> Predict:
-        kind = "RawFormulaVal" if margin or own is None else "Probability"
-        return lambda X: np.asarray(
-            obj.predict(_sized(_ordered(X, names), len(stored)), prediction_type=kind)
+        # for a regression its own answer, which is no raw score where it counts (Poisson, Tweedie)
+        kind = (
+            {"prediction_type": "RawFormulaVal"}
+            if margin
+            else {}
+            if own is None
+            else {"prediction_type": "Probability"}
         )
+        return lambda X: np.asarray(obj.predict(_sized(_ordered(X, names), len(stored)), **kind))
 
     return Booster(
         ask,

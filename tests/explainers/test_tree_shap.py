@@ -450,6 +450,20 @@ def test_sets_of_categories_are_explained_exactly(name):
     )
 
 
+def test_trees_in_an_onnx_file_are_explained_against_a_background(tmp_path):
+    to_onnx = pytest.importorskip("skl2onnx").to_onnx
+    X = frame().to_numpy(dtype=np.float32)
+    estimator = GradientBoostingClassifier(n_estimators=5, random_state=0).fit(X, truth() > 0)
+    path = tmp_path / "trees.onnx"
+    path.write_bytes(to_onnx(estimator, X[:1], options={"zipmap": False}).SerializeToString())
+    model, data = ex.load_model(path), ex.Dataset.from_frame(pd.DataFrame(X))
+    found = ex.explain(model, data, ex.TreeShap(background=10), rows=[0, 1])
+    own = ex.explain(ex.Model.wrap(estimator), data, ex.TreeShap(background=10), rows=[0, 1])
+    np.testing.assert_allclose(found.values, own.values, atol=1e-5)
+    with pytest.raises(ex.UnsupportedModel, match="does not say how much training data"):
+        ex.explain(model, data, ex.TreeShap(background=0), rows=[0])
+
+
 def test_wrong_numbers_are_not_shown(monkeypatch):
     model, data = fitted("random forest binary")
     true = tree_shap.against_background

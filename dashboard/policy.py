@@ -29,10 +29,8 @@ SLIDERS = 60
 FIRST_CASES = 40
 MOST_CASES = 200
 
-#: The same for trees: what tables explain in some hundred milliseconds, and what a walk through deep trees can do.
-FIRST_TREE_CASES = 200
+#: The same for trees small enough for tables, which explain so many in a few hundred milliseconds.
 MOST_TREE_CASES = 10_000
-MOST_DEEP_TREE_CASES = 1000
 
 
 def local_attribution(
@@ -74,14 +72,12 @@ def global_attribution(
     )
 
 
-def global_cases(explainer: ex.Explainer, first: ex.Attribution | None) -> int:
-    """How many cases to explain next: a few for a quick answer, then, given that one, enough for one that holds."""
-    if not isinstance(explainer, ex.TreeShap):
-        return FIRST_CASES if first is None else MOST_CASES
-    if first is None:
-        return FIRST_TREE_CASES
-    tables = str(first.diagnostics.get("kernel", "")).startswith("tables")
-    return MOST_TREE_CASES if tables else MOST_DEEP_TREE_CASES
+def global_cases(explainer: ex.Explainer, best: ex.Attribution | None) -> int:
+    """How many cases to explain, given the best answer so far: a few for a quick one, then enough for one that holds."""
+    if best is None:
+        return FIRST_CASES
+    tables = str(best.diagnostics.get("kernel", "")).startswith("tables")
+    return MOST_TREE_CASES if isinstance(explainer, ex.TreeShap) and tables else MOST_CASES
 
 
 def surrogate() -> ex.Explainer:

@@ -17,6 +17,9 @@ from explainers.schema import Modality, Schema, _listed, infer_schema, require_t
 
 ROLES = ("train", "calibrate", "test", "unknown")
 
+#: Draws of reference cases that a data set keeps.
+REFERENCES = 4
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
@@ -197,6 +200,15 @@ class Dataset:
         if len(pool) <= size:
             return pool
         return np.sort(np.random.default_rng(seed).choice(pool, size=size, replace=False))
+
+    def reference(self, size: int, seed: int = 0) -> Dataset:
+        """The cases of `sample`; the last few draws are kept, since the next question usually has the same."""
+        kept: dict[tuple[int, int], Dataset] = self.__dict__.setdefault("_references", {})
+        if (size, seed) not in kept:
+            if len(kept) >= REFERENCES:
+                kept.clear()
+            kept[size, seed] = self.take(self.sample(size, seed))
+        return kept[size, seed]
 
 
 def positions(rows: Sequence[Any] | np.ndarray, n: int) -> np.ndarray:

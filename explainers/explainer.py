@@ -89,7 +89,11 @@ class Problem:
     def target_labels(self) -> tuple[Any, ...]:
         """The labels of what is explained: one for each case, or one for each output."""
         names = self.model.classes or tuple(range(self.outputs))
-        return names if self.all_outputs else tuple(names[i] for i in self.targets)
+        if self.all_outputs:
+            return names
+        labels = np.empty(len(names), dtype=object)
+        labels[:] = names
+        return tuple(labels[self.targets].tolist())
 
     def of_targets(self, values: np.ndarray) -> np.ndarray:
         """From ``(m, …, k)`` the wanted output of each case, ``(m, …)``; unchanged where all are wanted."""
@@ -102,7 +106,7 @@ class Problem:
         """The background: the caller's, or a seeded sample of the training rows (of all rows where unknown)."""
         if self.background is not None:
             return self.background
-        return self.data.take(self.data.sample(size, seed))
+        return self.data.reference(size, seed)
 
     def reference(self, background: Dataset, space: str) -> Reference:
         """How the background is described in the result."""

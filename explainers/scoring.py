@@ -50,19 +50,24 @@ def auc(truth: Labels, outputs: Outputs) -> Scored:
 
 def auc_of(positive: np.ndarray, score: Numbers) -> Scored:
     """Chance that a positive case scores above a negative one, ties counting half; needs cases of both kinds."""
-    above, below = score[positive], score[~positive]
-    placement = np.empty(len(score))
-    placement[positive] = _share_below(above, below)
-    placement[~positive] = 1.0 - _share_below(below, above)
+    n = len(score)
+    order = np.argsort(score)
+    kind, ordered = positive[order], score[order]
+    positives = np.append(0, np.cumsum(kind))
+    many = int(positives[-1])
+    # twice how many lie below, and how many positive ones; a tie is half below
+    below, under = np.arange(1, 2 * n, 2), positives[:-1] + positives[1:]
+    new = ordered[1:] != ordered[:-1]
+    if not new.all():
+        first = np.concatenate([[0], np.flatnonzero(new) + 1, [n]])  # of each value
+        times = np.diff(first)
+        below = np.repeat(first[:-1] + first[1:], times)
+        under = np.repeat(positives[first[:-1]] + positives[first[1:]], times)
+    placement = np.empty(n)
+    placement[order] = np.where(kind, (below - under) / (2.0 * (n - many)), 1.0 - under / (2.0 * many))
     area = float(placement[positive].mean())
-    weight = np.where(positive, len(score) / len(above), len(score) / len(below))
+    weight = np.where(positive, n / many, n / (n - many))
     return area, area + weight * (placement - area)
-
-
-def _share_below(score: Numbers, others: Float[np.ndarray, " o"]) -> Float[np.ndarray, " n"]:
-    ordered = np.sort(others)
-    both = np.searchsorted(ordered, score, "left") + np.searchsorted(ordered, score, "right")
-    return both / (2.0 * len(ordered))
 
 
 def r2(truth: Numbers, outputs: Outputs) -> Scored:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from typing import Any
 
@@ -84,9 +85,12 @@ def _shap(case: Case, X: np.ndarray, background: Any, interactions: bool, output
 def woodelf(
     case: Case, X: np.ndarray, background: np.ndarray | None = None, interactions: bool = False,
     first: int = 1000,
-) -> Side:  # fmt: skip
-    """Woodelf (numpy, pandas); the model is read beforehand."""
+) -> list[Side]:  # fmt: skip
+    """Woodelf (numpy, pandas), where it is installed; the model is read beforehand."""
     table = case.table
+    if importlib.util.find_spec("woodelf") is None:
+        print("Woodelf: skipped, not installed (pip install woodelf_explainer)", flush=True)
+        return []
 
     def prepare() -> Run:
         from woodelf import WoodelfExplainer  # type: ignore[import-untyped]
@@ -105,7 +109,7 @@ def woodelf(
 
         return run
 
-    return Side("Woodelf (numpy)", prepare, len(X), first)
+    return [Side("Woodelf (numpy)", prepare, len(X), first)]
 
 
 def agrees(case: Case, X: np.ndarray, rows: int, *more: Any, **options: Any) -> Callable[[np.ndarray], str]:

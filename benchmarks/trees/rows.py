@@ -11,6 +11,9 @@ import numpy as np
 
 from benchmarks.trees.measuring import Measured, Side, measure
 
+#: Units with a larger difference than this are counted: no rounding, but another way through a tree.
+APART = 1e-4
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Row:
@@ -67,6 +70,9 @@ class Row:
             "ratios": [] if one in mine else [one.seconds / each.seconds for each in mine],
             "difference": float(np.abs(values - expected).max(initial=0.0)),
             "compared": count,
+            "apart": int(
+                (np.abs(values - expected).reshape(count, -1).max(axis=1, initial=0.0) > APART).sum()
+            ),
             "largest": float(np.abs(expected).max(initial=0.0)),
             "peak": one.peak,
             "peak_units": one.n,

@@ -45,7 +45,7 @@ def rows(cases: Cases) -> Made:
 def _path(cases: Cases, word: str, name: str, side: Any) -> Row:
     case = cases[name]
     X = case.table.rows(case.table.size(MANY))
-    theirs = [side(case, X), peers.woodelf(case, X)]
+    theirs = [side(case, X), *peers.woodelf(case, X)]
     return Row(
         word,
         f"path-dependent, {len(X):,} rows, {name}",
@@ -86,7 +86,7 @@ def _background(cases: Cases, count: int, name: str = XGBOOST, word: str = "") -
             explained(case, method, X, background=case.table.cases(background)),
             background_kernel(case, X, background, False),
         ],
-        [peers.shap_code(case, X, background), peers.woodelf(case, X, background)],
+        [peers.shap_code(case, X, background), *peers.woodelf(case, X, background)],
         exact(case, X, background, kernel="tables"),
         peers.agrees(case, X, few, background),
         leaves=case.trees.leaves,
@@ -122,7 +122,7 @@ def _interactions(cases: Cases) -> Row | None:
         [
             peers.shap_code(case, X, interactions=True),
             peers.xgboost_contributions(case, X, 16, interactions=True),
-            peers.woodelf(case, X, interactions=True),
+            *peers.woodelf(case, X, interactions=True),
         ],
         double,
         compare,

@@ -16,7 +16,8 @@ All sides in one process, the same model object and the same rows, two threads e
 ({threads}). Every side runs once to warm up, then all in turn; medians, the number of runs in brackets. The repeats of a
 side get at most {patience:.0f} s, so slow ones have fewer. *Scaled*: the whole would take longer than {long:.0f} s, so it ran once on two smaller
 sizes, and the time is the straight line through them. *theirs / ours*: one ratio for each of our lines, in their order. *Max
-difference* is the largest absolute difference from a float64 reference, and in brackets the largest value of that. *Peak memory* is by how
+difference* is the largest absolute difference from a float64 reference, in brackets the largest value of that, behind it
+on how many units. *Peak memory* is by how
 much the process grew at most during one run beyond what was there before (the kernel's highest mark of resident memory,
 reset before; memory given back first), on so many units as ran. *Cold* is what is made once for a model, not part of the
 time: our conversion and kept tables, the other library's explainer and reading of the model. Values of tables are float32,
@@ -32,6 +33,8 @@ def row_text(row: dict[str, Any]) -> str:
 
 def _line(side: dict[str, Any], unit: str) -> list[str]:
     notes = [side["said"]]
+    if side["apart"] and side["leaf_rows"]:
+        notes.append(f"{side['apart']:,} {unit} differ by more than 1e-4")
     if side["scaled"]:
         notes.append(f"scaled: {side['scaled']}")
     return [

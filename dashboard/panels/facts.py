@@ -117,7 +117,7 @@ def _figures(found: ex.Performance) -> Block:
         "area": "facts",
         "columns": columns,
         "rows": rows,
-        "footer": plain_text(found.note, 400),
+        "footer": plain_text(found.note, 400) if found.note else "",
     }
 
 

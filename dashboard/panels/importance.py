@@ -74,13 +74,16 @@ def global_attribution(view: View) -> ex.Attribution | None:
     """Shapley values of many cases: a few at first, then enough; the best that is known now."""
     explainer = policy.global_attribution(view.model, view.data, view.refused, view.selection.space)
     target = view.target if view.classifies else None
-    few = browse_sample(view, policy.global_cases(explainer, None))
-    first: ex.Attribution | None = view.later("SHAP values, first cases", explainer, few, target)
-    if first is None:
-        return None
-    rows = browse_sample(view, policy.global_cases(explainer, first))
-    full: ex.Attribution | None = view.later(f"SHAP values of {len(rows):,} cases", explainer, rows, target)
-    return first if full is None else full
+    best: ex.Attribution | None = None
+    while True:
+        rows = browse_sample(view, policy.global_cases(explainer, best))
+        if best is not None and len(rows) <= len(best.values):
+            return best
+        title = "SHAP values, first cases" if best is None else f"SHAP values of {len(rows):,} cases"
+        found: ex.Attribution | None = view.later(title, explainer, rows, target)
+        if found is None:
+            return best
+        best = found
 
 
 def browse_sample(view: View, size: int) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ import itertools
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from explainers.dataset import Dataset
 from explainers.device import over_chunks, pick
@@ -38,7 +38,7 @@ from explainers.sampling.edited import ask_edited
 from explainers.sampling.groups import Groups, feature_units, unit_name
 from explainers.scoring import METRICS, Scored, auc_of
 from explainers.settings import Range
-from explainers.trees.effects import PORTION_SECONDS, tree_moves, tree_predictions
+from explainers.trees.effects import PORTION_SECONDS, alike_first, tree_moves, tree_predictions
 from explainers.trees.effects_view import TreeView
 
 #: Bytes that the answers of some repeats may take at a time.
@@ -132,24 +132,34 @@ class _Tally:
     def __init__(
         self, scoring: _Scoring, units: Groups, problem: Problem, settings: PermutationImportance
     ) -> None:
-        self.scoring, self.units, self.settings = scoring, units, settings
+        self.units, self.settings = units, settings
         self.columns = [[problem.data.schema.position(name) for name in unit] for unit in units]
-        self.codes = problem.cases.matrix[scoring.rows]
-        n = len(self.codes)
+        n = len(scoring.rows)
         random = np.random.default_rng(settings.seed)
         self.permutations = [random.permutation(n) for _ in range(settings.repeats)]
         self.view = TreeView.of(problem, problem.model.space)
+        self.scoring, self.codes = scoring, problem.cases.matrix[scoring.rows]
         outputs = problem.outputs
         self.buffer = np.empty((n, outputs))
         if self.view is None:
             self._base(problem.predictions[scoring.rows])
         else:
             self.asked = self.view.codes(self.codes)
+            self._reorder(alike_first(self.view, self.asked))
             self._base(tree_predictions(self.view, self.asked))
         self.scores = np.full((settings.repeats, len(units)), np.nan)
         self.influences = np.zeros((len(units), n))
         self.squares = np.zeros(len(units))
         self.note = _note(problem.cases)
+
+    def _reorder(self, order: Int[np.ndarray, " n"]) -> None:
+        """Take the rows in this order; what each is given stays the same."""
+        scoring = self.scoring
+        self.scoring = dataclasses.replace(scoring, rows=scoring.rows[order], truth=scoring.truth[order])
+        self.codes, self.asked = self.codes[order], self.asked[:, order]
+        place = np.empty(len(order), dtype=np.int64)
+        place[order] = np.arange(len(order))
+        self.permutations = [place[permutation[order]] for permutation in self.permutations]
 
     def _base(self, predictions: Float[np.ndarray, "n k"]) -> None:
         """The score before anything is moved."""

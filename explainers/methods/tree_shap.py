@@ -74,14 +74,14 @@ class TreeShap(Explainer):
             reading,
             reading.players(model, schema),
             len(schema.names),
-            reading.matrix(model, problem.cases.X),
+            reading.matrix(model, problem.cases),
             problem.device,
         )
         reference = others = None
         if self.background:
             background = problem.reference_cases(self.background, self.seed)
             reference = problem.reference(background, space)
-            others = reading.matrix(model, background.X)
+            others = reading.matrix(model, background)
         if space == "probability" and reading.scale != "probability":
             assert others is not None  # _space has seen to it
             found = self._sampled(work, others, progress)

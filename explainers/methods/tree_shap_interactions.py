@@ -68,7 +68,7 @@ class TreeShapInteractions(Explainer):
         space = "raw" if self.space == "raw" and own == "probability" else own
         d = len(schema.names)
         _refuse_too_many(len(problem.cases), d, reading)
-        player, rows = reading.players(model, schema), reading.matrix(model, problem.cases.X)
+        player, rows = reading.players(model, schema), reading.matrix(model, problem.cases)
         more: dict[str, Any] = {
             "kind": np.float64 if self.precision == "double" else np.float32,
             "progress": progress,
@@ -84,7 +84,7 @@ class TreeShapInteractions(Explainer):
         else:
             background = problem.reference_cases(self.background, self.seed)
             reference = problem.reference(background, space)
-            others = reading.matrix(model, background.X)
+            others = reading.matrix(model, background)
             found = pairs_against_background(reading.trees, player, d, rows, others, **more)
             facts |= {"background": len(others), "evaluations": len(rows) + len(others)}
         sums = reading.trees.raw(rows)

@@ -14,8 +14,8 @@ from jaxtyping import Float
 
 from explainers.trees.compiling import compiled, share
 from explainers.trees.effects_bits import WORD, decide, lowest, sets, valid_rows
-from explainers.trees.effects_leaves import Words, moved_by_words
 from explainers.trees.effects_paths import Paths, blocks, steady, words_of
+from explainers.trees.effects_planes import Plan, moved_by_planes
 from explainers.trees.ensemble import TreeEnsemble
 
 #: Rows from which a second thread is worth its start.
@@ -37,9 +37,9 @@ def moved(
     n, copies = codes.shape[1], len(donors)
     change = np.empty((units, copies, trees.outputs, n))
     value, base = steady(trees)
-    small = Words.of(trees, unit_of, units, codes, donors)
-    if small is not None:
-        return moved_by_words(trees, small, change) + base[:, None], change
+    plan = Plan.of(trees, unit_of, units)
+    if plan is not None:
+        return moved_by_planes(trees, plan, codes, donors, change) + base[:, None], change
     paths = Paths.of(trees, unit_of)
     words = words_of(trees, copies + 1, 8)
     own = blocks(codes, words)

@@ -9,6 +9,7 @@ leaves. A unit that no row of the block is asked on its way changes nothing, and
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Any, no_type_check
 
@@ -17,11 +18,12 @@ from jaxtyping import Float, Int
 
 from explainers.trees.compiling import compiled, share
 from explainers.trees.effects_paths import steady
-from explainers.trees.effects_vectors import ROWS, add_difference, at_most, choose, look_up
+from explainers.trees.effects_vectors import ROWS, add_difference, at_most, choose, choose_five, look_up
 from explainers.trees.ensemble import TreeEnsemble
 
-#: Leaves of a tree that a byte can name.
-MOST_LEAVES = 256
+#: Leaves that a byte can name, and of a tree up to which planes are used.
+LEAVES = 256
+MOST_LEAVES = LEAVES
 
 #: Rows from which a second thread is worth its start.
 ROWS_PER_THREAD = 512
@@ -32,7 +34,7 @@ class Plan:
     """What to compute for each tree, and for each unit that it asks.
 
     Inner nodes of a tree are numbered from its last, so that children come before their parents; a child is given by
-    its leaf's number in the tree, or by `MOST_LEAVES` plus its number. An *entry* is a unit of a tree.
+    its leaf's number in the tree, or by `LEAVES` plus its number. An *entry* is a unit of a tree.
 
     Attributes:
         first_node: the first inner node of each tree, ``(t+1,)``.
@@ -65,7 +67,10 @@ class Plan:
         key = (*map(int, unit_of), units)
         kept = trees.__dict__.get("_plan")
         if kept is None or kept[0] != key:
-            kept = trees.__dict__["_plan"] = (key, _made(cls, trees, np.array(key[:-1], dtype=np.int64), units))
+            kept = trees.__dict__["_plan"] = (
+                key,
+                _made(cls, trees, np.array(key[:-1], dtype=np.int64), units),
+            )
         return kept[1]
 
 
@@ -77,9 +82,9 @@ def _made(kind: type[Plan], trees: TreeEnsemble, unit_of: np.ndarray, units: int
     inner = np.flatnonzero(~leaf)
     first_node = np.searchsorted(inner, trees.roots).astype(np.int64)
     tree_of = np.repeat(np.arange(trees.trees), np.diff(first_node))
-    node = np.concatenate([inner[a:b][::-1] for a, b in zip(first_node[:-1], first_node[1:], strict=True)])
+    node = np.concatenate([inner[a:b][::-1] for a, b in itertools.pairwise(first_node)])
     number = np.zeros(len(leaf), dtype=np.int64)
-    number[node] = MOST_LEAVES + np.arange(len(node)) - first_node[tree_of]
+    number[node] = LEAVES + np.arange(len(node)) - first_node[tree_of]
     number[leaf] = np.arange(first_leaf[-1]) - np.repeat(first_leaf[:-1], np.diff(first_leaf))
     unit = unit_of[trees.feature[node]]
     room = int((trees.depth[node] + 1).sum())
@@ -87,9 +92,20 @@ def _made(kind: type[Plan], trees: TreeEnsemble, unit_of: np.ndarray, units: int
     entry_unit, first_asked, first_step = (np.zeros(len(node) + 1, np.int64) for _ in range(3))
     asked, step = np.zeros(len(node), np.int64), np.zeros((room, 4), np.int64)
     left, right = number[trees.left[node]], number[trees.right[node]]
-    above = np.where(trees.parent[node] >= 0, number[trees.parent[node]] - MOST_LEAVES, -1)
+    above = np.where(trees.parent[node] >= 0, number[trees.parent[node]] - LEAVES, -1)
     entries = _plan(
-        first_node, left, right, above, unit, units, first_entry, entry_unit, first_asked, asked, first_step, step
+        first_node,
+        left,
+        right,
+        above,
+        unit,
+        units,
+        first_entry,
+        entry_unit,
+        first_asked,
+        asked,
+        first_step,
+        step,
     )
     return kind(
         first_node, node, left, right, first_leaf, first_entry, entry_unit[:entries].copy(),
@@ -131,9 +147,9 @@ def _plan_loop(
                 made[i] = place
                 step[steps + place, 0] = i
                 step[steps + place, 1] = answer[i]
-                l, r = left[at + i] - 256, right[at + i] - 256
-                step[steps + place, 2] = made[l] if l >= 0 else -1
-                step[steps + place, 3] = made[r] if r >= 0 else -1
+                near, far = left[at + i] - LEAVES, right[at + i] - LEAVES
+                step[steps + place, 2] = made[near] if near >= 0 else -1
+                step[steps + place, 3] = made[far] if far >= 0 else -1
                 place += 1
             asks += own
             steps += place
@@ -195,7 +211,7 @@ def _loop(
         asks = max(asks, first_asked[e + 1] - first_asked[e])
         steps = max(steps, first_step[e + 1] - first_step[e])
     # places of planes: of the leaves, of the rows' answers, of the nodes, of the donors' answers, of their nodes
-    nodes = 256 * ROWS
+    nodes = LEAVES * ROWS
     answers = nodes + inner * ROWS
     theirs = answers + inner * ROWS
     made = theirs + asks * copies * ROWS
@@ -215,13 +231,13 @@ def _loop(
                         places[6 * s + side] = child * ROWS
                     places[6 * s + 3 + side] = ROWS if place >= 0 else 0
     planes = line_up(np.empty(made + steps * copies * ROWS + ROWS, np.uint8))
-    for leaf in range(256):
+    for leaf in range(LEAVES):
         planes[leaf * ROWS : (leaf + 1) * ROWS] = leaf
     own = line_up(np.zeros((columns + 1) * ROWS, codes.dtype))
     others = line_up(np.zeros((columns * copies + 1) * ROWS, codes.dtype))
     here, sums = line_up(np.empty((outputs + 1) * ROWS)), line_up(np.empty((outputs + 1) * ROWS))
     moves = line_up(np.empty((units * copies * outputs + 1) * ROWS))
-    held, come = np.empty(inner, np.uint64), np.empty(256 + inner, np.uint64)
+    held, come = np.empty(inner, np.uint64), np.empty(LEAVES + inner, np.uint64)
     values, width = leaves.ravel(), leaves.shape[1]
     none = np.uint64(0)
     for begin in range(first_row, last_row, ROWS):
@@ -242,45 +258,48 @@ def _loop(
                     for r in range(ROWS):
                         sums[k * ROWS + r] += values[(k - low) * width + first_leaf[t]]
                 continue
-            for i in range(count):
-                l, r = left[at + i], right[at + i]
-                held[i] = at_most(own, column[at + i] * ROWS, rank[at + i], planes, answers + i * ROWS)
-                choose(planes, answers + i * ROWS, l * ROWS, r * ROWS, nodes + i * ROWS)
+            of, limit = column[at : at + count], rank[at : at + count]
+            below, beyond = left[at : at + count], right[at : at + count]
+            for i in range(len(of)):
+                held[i] = at_most(own, of[i] * ROWS, limit[i], planes, answers + i * ROWS)
+                choose(
+                    planes, answers + i * ROWS, below[i] * ROWS, beyond[i] * ROWS, 0, 0, 0, nodes + i * ROWS
+                )
             root = nodes + (count - 1) * ROWS
             for k in range(low, high):
                 look_up(values, (k - low) * width + first_leaf[t], planes, root, here, (k - low) * ROWS)
                 for r in range(ROWS):
                     sums[k * ROWS + r] += here[(k - low) * ROWS + r]
             # from answers, to which rows come by
-            come[256 + count - 1] = ~none
-            for back in range(count):
-                i = count - 1 - back
-                come[left[at + i]] = come[256 + i] & held[i]
-                come[right[at + i]] = come[256 + i] & ~held[i]
+            come[LEAVES + count - 1] = ~none
+            for i in range(len(of) - 1, -1, -1):
+                come[below[i]] = come[LEAVES + i] & held[i]
+                come[beyond[i]] = come[LEAVES + i] & ~held[i]
             for e in range(first_entry[t], first_entry[t + 1]):
-                many, passing = first_asked[e + 1] - first_asked[e], none
-                for j in range(many):
-                    passing |= come[256 + asked[first_asked[e] + j]]
+                asking, passing = asked[first_asked[e] : first_asked[e + 1]], none
+                for j in range(len(asking)):
+                    passing |= come[LEAVES + asking[j]]
                 if passing == none:
                     continue
-                for j in range(many):
-                    i = at + asked[first_asked[e] + j]
+                to = theirs
+                for j in range(len(asking)):
+                    i = asking[j]
+                    read = of[i] * copies * ROWS
                     for c in range(copies):
-                        at_most(
-                            others, (column[i] * copies + c) * ROWS, rank[i], planes, theirs + (j * copies + c) * ROWS
-                        )
-                many = first_step[e + 1] - first_step[e]
-                for j in range(many):
-                    s = 6 * (first_step[e] + j)
-                    question, left_at, right_at = places[s], places[s + 1], places[s + 2]
-                    question_by, left_by, right_by = places[s + 3], places[s + 4], places[s + 5]
-                    to = made + j * copies * ROWS
-                    for c in range(copies):
-                        choose(
-                            planes, question + c * question_by, left_at + c * left_by, right_at + c * right_by,
-                            to + c * ROWS,
-                        )  # fmt: skip
-                end = made + (many - 1) * copies * ROWS
+                        at_most(others, read + c * ROWS, limit[i], planes, to)
+                        to += ROWS
+                line = places[6 * first_step[e] : 6 * first_step[e + 1]]
+                to = made
+                for s in range(0, len(line), 6):
+                    which, a, b = line[s], line[s + 1], line[s + 2]
+                    which_by, a_by, b_by = line[s + 3], line[s + 4], line[s + 5]
+                    for _ in range(copies // 5):
+                        choose_five(planes, which, a, b, which_by, a_by, b_by, to)
+                        which, a, b, to = which + 5 * which_by, a + 5 * a_by, b + 5 * b_by, to + 5 * ROWS
+                    for _ in range(copies % 5):
+                        choose(planes, which, a, b, 0, 0, 0, to)
+                        which, a, b, to = which + which_by, a + a_by, b + b_by, to + ROWS
+                end = to - copies * ROWS
                 for k in range(low, high):
                     for c in range(copies):
                         add_difference(

@@ -1,6 +1,7 @@
 """Operations on the 64 rows of a block as vectors, written for the compiler as such.
 
-Left to itself it finds that arrays might overlap, and that loops of 64 steps are not worth the question.
+Left to itself it asks before each short loop whether arrays overlap, which takes longer than the loop. All arrays are flat and
+contiguous; places in them count their elements and are not checked.
 """
 
 from __future__ import annotations
@@ -15,9 +16,7 @@ from numba.extending import intrinsic
 ROWS = 64
 
 _BYTES = ir.VectorType(ir.IntType(8), ROWS)
-_BITS = ir.VectorType(ir.IntType(1), ROWS)
 _EIGHT = ir.VectorType(ir.DoubleType(), 8)
-_PLACES = ir.VectorType(ir.IntType(32), 8)
 
 
 def _data(context: Any, builder: Any, kind: Any, array: Any) -> Any:
@@ -44,7 +43,7 @@ def at_most(_: Any, codes: Any, place: Any, rank: Any, out: Any, spot: Any) -> A
     """``out[spot + r]``: 255 where ``codes[place + r] <= rank``, else 0; also as the bits of a word."""
     signature = numba.types.uint64(codes, place, rank, out, spot)
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def generate(context: Any, builder: Any, _: Any, args: Any) -> Any:
         number = context.get_value_type(codes.dtype)
         vector = ir.VectorType(number, ROWS)
         held = _read(builder, _data(context, builder, codes, args[0]), args[1], vector)
@@ -57,19 +56,42 @@ def at_most(_: Any, codes: Any, place: Any, rank: Any, out: Any, spot: Any) -> A
     return signature, generate
 
 
-@intrinsic
-def choose(_: Any, planes: Any, mask: Any, left: Any, right: Any, out: Any) -> Any:
-    """``planes[out + r]``: of `left` where `mask` is 255, of `right` where it is 0; all are places in `planes`."""
-    signature = numba.types.void(planes, mask, left, right, out)
+def _chooser(times: int) -> Any:
+    """``choose(planes, mask, left, right, mask_by, left_by, right_by, out)``, all but the first places in `planes`:
+    ``planes[out + r]`` is of `left` where `mask` is 255, of `right` where it is 0; so often, a step further each time.
+    """
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        data = _data(context, builder, planes, args[0])
-        which, a, b = (_read(builder, data, place, _BYTES, 64) for place in args[1:4])
-        kept = builder.or_(builder.and_(a, which), builder.and_(b, builder.not_(which)))
-        builder.store(kept, _at(builder, data, args[4], _BYTES), align=64)
-        return context.get_dummy_value()
+    @intrinsic
+    def choose(
+        _: Any,
+        planes: Any,
+        mask: Any,
+        left: Any,
+        right: Any,
+        mask_by: Any,
+        left_by: Any,
+        right_by: Any,
+        out: Any,
+    ) -> Any:
+        signature = numba.types.void(planes, mask, left, right, mask_by, left_by, right_by, out)
 
-    return signature, generate
+        def generate(context: Any, builder: Any, _: Any, args: Any) -> Any:
+            data = _data(context, builder, planes, args[0])
+            places, steps, to = list(args[1:4]), args[4:7], args[7]
+            for _time in range(times):
+                which, a, b = (_read(builder, data, place, _BYTES, 64) for place in places)
+                kept = builder.or_(builder.and_(a, which), builder.and_(b, builder.not_(which)))
+                builder.store(kept, _at(builder, data, to, _BYTES), align=64)
+                places = [builder.add(place, step) for place, step in zip(places, steps, strict=True)]
+                to = builder.add(to, ir.Constant(to.type, ROWS))
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return choose
+
+
+choose, choose_five = _chooser(1), _chooser(5)
 
 
 def _eight(builder: Any, source: Any, planes: Any, place: Any, step: int) -> Any:
@@ -78,7 +100,9 @@ def _eight(builder: Any, source: Any, planes: Any, place: Any, step: int) -> Any
     for lane in range(8):
         spot = builder.add(place, ir.Constant(place.type, 8 * step + lane))
         index = builder.zext(builder.load(builder.gep(planes, [spot])), ir.IntType(64))
-        found = builder.insert_element(found, builder.load(builder.gep(source, [index])), ir.IntType(32)(lane))
+        found = builder.insert_element(
+            found, builder.load(builder.gep(source, [index])), ir.IntType(32)(lane)
+        )
     return found
 
 
@@ -87,7 +111,7 @@ def look_up(_: Any, values: Any, first: Any, planes: Any, place: Any, out: Any, 
     """``out[spot + r] = values[first + planes[place + r]]``."""
     signature = numba.types.void(values, first, planes, place, out, spot)
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def generate(context: Any, builder: Any, _: Any, args: Any) -> Any:
         source = builder.gep(_data(context, builder, values, args[0]), [args[1]])
         data = _data(context, builder, planes, args[2])
         target = _data(context, builder, out, args[4])
@@ -107,7 +131,7 @@ def add_difference(
     """``out[spot + r] += values[first + planes[place + r]] - own[at + r]``."""
     signature = numba.types.void(values, first, planes, place, own, at, out, spot)
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def generate(context: Any, builder: Any, _: Any, args: Any) -> Any:
         source = builder.gep(_data(context, builder, values, args[0]), [args[1]])
         data = _data(context, builder, planes, args[2])
         mine, target = _data(context, builder, own, args[4]), _data(context, builder, out, args[6])

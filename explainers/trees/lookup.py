@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 from explainers.trees.compiling import compiled
 
 #: Widths of a line in numbers; a wider model keeps packed lines.
-WIDTHS = (8, 16, 32, 64)
+WIDTHS = (8, 16, 24, 32, 48, 64)
 
 #: Groups that are looked up together, and rows of a block.
 TOGETHER, ROWS = 4, 1024
@@ -57,7 +57,7 @@ def _adder(width: int) -> Any:
     return add
 
 
-_add_8, _add_16, _add_32, _add_64 = (_adder(width) for width in WIDTHS)
+_add_8, _add_16, _add_24, _add_32, _add_48, _add_64 = (_adder(width) for width in WIDTHS)
 
 
 @no_type_check
@@ -127,19 +127,27 @@ def _dense_loop(
                 if width == 8:
                     for r in range(count):
                         _add_8(block, r * width, table, a + pa[r] * width, b + pb[r] * width,
-                               c + pc[r] * width, d + pd[r] * width)  # fmt: skip
+                                 c + pc[r] * width, d + pd[r] * width)  # fmt: skip
                 elif width == 16:
                     for r in range(count):
                         _add_16(block, r * width, table, a + pa[r] * width, b + pb[r] * width,
-                                c + pc[r] * width, d + pd[r] * width)  # fmt: skip
+                                 c + pc[r] * width, d + pd[r] * width)  # fmt: skip
+                elif width == 24:
+                    for r in range(count):
+                        _add_24(block, r * width, table, a + pa[r] * width, b + pb[r] * width,
+                                 c + pc[r] * width, d + pd[r] * width)  # fmt: skip
                 elif width == 32:
                     for r in range(count):
                         _add_32(block, r * width, table, a + pa[r] * width, b + pb[r] * width,
-                                c + pc[r] * width, d + pd[r] * width)  # fmt: skip
+                                 c + pc[r] * width, d + pd[r] * width)  # fmt: skip
+                elif width == 48:
+                    for r in range(count):
+                        _add_48(block, r * width, table, a + pa[r] * width, b + pb[r] * width,
+                                 c + pc[r] * width, d + pd[r] * width)  # fmt: skip
                 else:
                     for r in range(count):
                         _add_64(block, r * width, table, a + pa[r] * width, b + pb[r] * width,
-                                c + pc[r] * width, d + pd[r] * width)  # fmt: skip
+                                 c + pc[r] * width, d + pd[r] * width)  # fmt: skip
             for r in range(count):
                 for lane in range(sums.shape[1]):
                     sums[start + r, lane] += block[r * width + lane]

@@ -12,7 +12,7 @@ from typing import Any, no_type_check
 import numpy as np
 from jaxtyping import Float, Int
 
-from explainers.trees.compiling import compiled, share
+from explainers.trees.compiling import compiled, share, threads
 from explainers.trees.ensemble import TreeEnsemble
 
 
@@ -29,18 +29,37 @@ def against_each(
 
     With `each`, that is filled with the values against every single reference case.
     """
-    if each is None:
-        each = np.zeros((0, 0, 0, 0))
+    if each is None and len(mean) < threads():
+        each = np.zeros((len(mean), reference.shape[1], *mean.shape[1:]))
+    if each is not None:
+        _each(trees, player, codes, reference, each)
+        mean[:] = each.mean(axis=1)
+        spread[:] = ((each - mean[:, None]) ** 2).sum(axis=1)
+        return
+    _run(trees, player, codes, reference, mean, spread)
+
+
+def _each(trees: TreeEnsemble, player: np.ndarray, codes: Any, reference: Any, each: np.ndarray) -> None:
+    """Few rows: the reference cases are shared among threads."""
+    for row in range(each.shape[0]):
+        # for a pair the two change places with the sign of the values, so each reference case is a row here
+        found = np.zeros((reference.shape[1], *each.shape[2:]))
+        one = np.ascontiguousarray(codes[:, row : row + 1])
+        _run(trees, player, reference, one, found, np.zeros_like(found))
+        each[row] = -found
+
+
+def _run(trees: TreeEnsemble, player: np.ndarray, codes: Any, reference: Any, mean: Any, spread: Any) -> None:
     questions, deepest = trees.questions, int(trees.depth.max(initial=0))
     who = np.where(trees.feature >= 0, np.asarray(player, dtype=np.int64)[trees.feature], -1)
 
     def part(start: int, stop: int) -> None:
         _pairs(
             codes, reference, start, stop, trees.roots, trees.feature, trees.left, trees.right, who, questions.column,
-            questions.rank, trees.value, trees.output, shares(deepest), deepest, mean, spread, each,
+            questions.rank, trees.value, trees.output, shares(deepest), deepest, mean, spread,
         )  # fmt: skip
 
-    share(part, len(mean), 1)
+    share(part, len(mean), 4)
 
 
 def shares(most: int) -> Float[np.ndarray, "a b"]:
@@ -59,7 +78,7 @@ def shares(most: int) -> Float[np.ndarray, "a b"]:
 @no_type_check  # a plain function: its machine code is kept on disk, which a wrapped one prevents
 def _loop(
     codes, reference, start, stop, roots, feature, left, right, who, column, rank, value, output, shares, deepest,
-    mean, spread, each,
+    mean, spread,
 ):  # fmt: skip
     """One pair after the other, each tree by an explicit stack of the nodes where both ways are open."""
     players, outputs = mean.shape[1], mean.shape[2]
@@ -115,8 +134,6 @@ def _loop(
                     step = pair[p, k] - mean[r, p, k]
                     mean[r, p, k] += step / (b + 1)
                     spread[r, p, k] += step * (pair[p, k] - mean[r, p, k])
-                    if len(each) > 0:
-                        each[r, b, p, k] = pair[p, k]
 
 
 _pairs: Any = compiled(_loop)

@@ -16,6 +16,7 @@ from explainers.schema import Schema
 from explainers.trees.columns import origins
 
 if TYPE_CHECKING:
+    from explainers.dataset import Dataset
     from explainers.trees.ensemble import TreeEnsemble
 
 #: Cases for which the trees' sums are compared with the model's own, and the largest difference as a share of the largest.
@@ -84,11 +85,25 @@ class TreeReading:
 
         return self._own_rows or preparing(self.estimator)
 
-    def matrix(self, model: Model, frame: pd.DataFrame) -> Float[np.ndarray, "n c"]:
+    def matrix(self, model: Model, cases: Dataset) -> Float[np.ndarray, "n c"]:
         """The rows as the trees are given them; compared once with the model's own answers.
 
         Raises `ModelFailure` where the trees' sums are not the model's.
         """
+        if self.pipeline is None and all(feature.codes_are_values for feature in cases.schema.features):
+            rows = cases.matrix
+            chosen = self.players(model, cases.schema)
+            if len(chosen) != rows.shape[1] or (chosen != np.arange(len(chosen))).any():
+                rows = np.ascontiguousarray(rows[:, chosen])
+        else:
+            rows = self._prepared(model, cases.X)
+        if not self._checked and len(rows):
+            self._compare(model, cases.X.iloc[:COMPARED], rows[:COMPARED])
+            self._checked = True
+        return rows
+
+    def _prepared(self, model: Model, frame: pd.DataFrame) -> Float[np.ndarray, "n c"]:
+        """What a pipeline's steps, or the library's own coding of categories, make of a frame."""
         given: Any = frame
         if self.pipeline is not None:
             known = getattr(self.pipeline, "feature_names_in_", None)
@@ -99,11 +114,7 @@ class TreeReading:
                 str(n): n for n in frame.columns
             }
             given = frame[[held[name] for name in model.features]]
-        rows = np.ascontiguousarray(self._rows(given), dtype=np.float64)
-        if not self._checked and len(rows):
-            self._compare(model, frame.iloc[:COMPARED], rows[:COMPARED])
-            self._checked = True
-        return rows
+        return np.ascontiguousarray(self._rows(given), dtype=np.float64)
 
     def _compare(self, model: Model, frame: pd.DataFrame, rows: np.ndarray) -> None:
         own = model.predict(frame)

@@ -118,17 +118,18 @@ def against_background(
     player = np.asarray(player, dtype=np.int64)
     banks = _banks(trees, player, players, kind)
     b = len(background)
-    expected = trees.raw(background).mean(axis=0)
+    digest = hashlib.sha256(np.ascontiguousarray(background).data).digest()
+    reference, expected = trees.kept(
+        ("reference", digest), lambda: (trees.questions.codes(background), trees.raw(background).mean(axis=0))
+    )
     values, error = np.zeros((len(X), players, trees.outputs)), None
     if kernel is None:
         paired = len(X) * b * trees.trees * PAIR
         times = 1 + HALVES * errors
         kernel = "pairs" if banks is None or paired < times * _table_seconds(banks, len(X)) else "tables"
     if kernel == "pairs":
-        return _pairs(trees, player, X, background, values, expected, errors, progress)
+        return _pairs(trees, player, X, reference, values, expected, errors, progress)
     assert banks is not None
-    reference = trees.questions.codes(background)
-    digest = hashlib.sha256(np.ascontiguousarray(reference).data).digest()
     tables = _tables(
         trees, ("background", digest, player.tobytes(), players, np.dtype(kind)), banks,
         lambda bank: bank.build(bank.shares(reference, np.full(b, 1.0 / b))),
@@ -223,12 +224,12 @@ def _look_up(
 
 
 def _pairs(
-    trees: TreeEnsemble, player: np.ndarray, X: np.ndarray, background: np.ndarray, values: np.ndarray,
+    trees: TreeEnsemble, player: np.ndarray, X: np.ndarray, reference: Any, values: np.ndarray,
     expected: np.ndarray, errors: bool, progress: Progress,
 ) -> Values:  # fmt: skip
     from explainers.trees.pairs import against_each
 
-    reference, b = trees.questions.codes(background), len(background)
+    b = reference.shape[1]
     spread = np.zeros_like(values)
 
     def part(rows: slice) -> None:

@@ -99,14 +99,20 @@ def _players() -> Any:
 
 
 def _predict(codes: Any) -> None:
-    """From values and from codes; rows of one thread follow each other in memory, those of several do not."""
+    """From values and from codes. Rows may belong to a frame, which does not let them be written.
+
+    Rows of one thread follow each other in memory, those of several do not.
+    """
     from explainers.trees.forward import add_trees
 
     for single in (False, True):
         trees = _trees(codes, single=single)
         for kind in (np.float32, np.float64):
-            trees.raw(_rows().astype(kind))
-        found = trees.questions.codes(_rows())
+            for writeable in (True, False):
+                X = _rows().astype(kind)
+                X.setflags(write=writeable)
+                trees.raw(X)
+                found = trees.questions.codes(X)
         for part in (found, np.ascontiguousarray(np.hstack([found, found]))[:, :ROWS]):
             add_trees(trees, part, np.zeros((ROWS, 1)))
 
@@ -163,14 +169,15 @@ def _walks(codes: Any) -> None:
 
 
 def _moves(codes: Any) -> None:
-    """Trees of at most 64 leaves have a loop of their own."""
+    """Small trees have a loop of their own. Rows put in another order do not follow each other in memory any more."""
     from explainers.trees.effects_moved import moved
     from explainers.trees.effects_pairs import add_pairs
 
-    for depth in (3, 7):
+    for depth in (3, 9):
         trees = _trees(codes, depth)
         found = trees.questions.codes(_rows())
-        moved(trees, range(COLUMNS), COLUMNS, found, [found[:, ::-1].copy()])
+        for own in (found, np.asfortranarray(found)):
+            moved(trees, range(COLUMNS), COLUMNS, own, [found[:, ::-1].copy()])
     sums = [np.zeros(shape) for shape in ((ROWS,), (3, ROWS), (3, ROWS), (3, 3, ROWS))]
     add_pairs(trees, range(COLUMNS), found, np.arange(2), 0, (sums[0], sums[1], sums[2], sums[3]))
 

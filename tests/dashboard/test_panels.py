@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import io
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from plotly.utils import PlotlyJSONEncoder
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+)
 
 import explainers as ex
 from dashboard import policy
 from dashboard.linked.payload import validate
-from dashboard.panels import CASE_PICTURE, CASE_TABLE, OVERVIEW_PICTURE, OVERVIEW_TABLE, PAGES
+from dashboard.panels import CASE_PICTURE, CASE_TABLE, OVERVIEW_PICTURE, OVERVIEW_TABLE, PAGES, importance
 from dashboard.panels.beeswarm import Beeswarm
 from dashboard.panels.case_list import LISTED, CaseList, listed
 from dashboard.panels.classes import Classes
@@ -32,7 +39,7 @@ from dashboard.panels.suggestions import Suggestions
 from dashboard.panels.what_if import WhatIf, answer
 from dashboard.selection import Filter, Selection
 from dashboard.view import View
-from tests.dashboard.hand_made import eight, hostile, line, ordered, split, three_classes
+from tests.dashboard.hand_made import eight, hostile, line, ordered, split, three_classes, workspace
 
 Blocks = list[dict[str, Any]]
 Look = Callable[..., View]
@@ -623,3 +630,133 @@ def test_a_hostile_case_stays_in_its_line(look: Look) -> None:
     text = case_line(look(hostile(), outcome=True))
     assert "\n" not in text
     assert "<script>yes</script>: model says" in text
+
+
+# Many cases at once: what trees can do
+
+
+def trees(kind: Any, rows: int = 400, classes: int = 2) -> Any:
+    """A workspace around trees of scikit-learn: rows 0 to 99 trained them, the others are tested."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(rows, 3)).round(2), columns=["a", "b", "c"])
+    score = frame["a"] + frame["b"] * frame["c"]
+    frame["truth"] = score if classes == 0 else np.digitize(score, [-0.5, 0.5][: classes - 1])
+    role = np.array(["train"] * 100 + ["test"] * (rows - 100), dtype="<U9")
+    data = dataclasses.replace(ex.Dataset.from_frame(frame, target="truth"), role=role)
+    fitted = kind.fit(frame[["a", "b", "c"]][:100], frame["truth"][:100])
+    return workspace(ex.Model.wrap(fitted), data, type(kind).__name__ + str(classes))
+
+
+def boosted(rows: int = 400, classes: int = 2) -> Any:
+    return trees(HistGradientBoostingClassifier(max_iter=5, min_samples_leaf=5), rows, classes)
+
+
+def forest() -> Any:
+    return trees(RandomForestClassifier(5, max_depth=4, random_state=0))
+
+
+def asked_of(view: View) -> list[tuple[str, str]]:
+    """What the overview has of Shapley values: the titles of its requests, in the order in which it makes them."""
+    found = []
+    for _ in range(4):
+        now = then(view, view.selection)
+        importance.global_attribution(now)
+        for job in now.pending:
+            found.append((job.title, type(job.key.explainer).__name__))  # type: ignore[attr-defined]
+            job.run(lambda done, total, partial=None: None)
+    return found
+
+
+def test_trees_are_explained_by_all_test_rows_and_others_by_a_sample(
+    look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy, "FIRST_CASES", 100)  # enough that tables are worth it
+    view = look(boosted())
+    found = importance.global_attribution(view)
+    assert found is None
+    assert [title for title, _ in asked_of(view)] == ["SHAP values, first cases", "SHAP values of 300 cases"]
+    full = importance.global_attribution(then(view, view.selection))
+    assert full is not None
+    assert len(full.values) == 300
+    assert full.background_error is None
+    assert full.standard_error is None
+    assert [title for title, _ in asked_of(look(eight()))] == [
+        "SHAP values, first cases",
+        "SHAP values of 8 cases",
+    ]
+
+
+def test_how_many_cases_are_explained_depends_on_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    def first(kernel: str) -> Any:
+        return dataclasses.replace(found, diagnostics={"kernel": kernel})
+
+    found = ex.Attribution(
+        names=("a",), values=np.zeros((1, 1)), base_value=np.zeros(1), output=np.zeros(1), space="raw", targets=("x",)
+    )  # fmt: skip
+    monkeypatch.setattr(policy, "FIRST_CASES", 40)
+    monkeypatch.setattr(policy, "MOST_CASES", 200)
+    trees, other = ex.TreeShap(), ex.KernelShap()
+    assert [policy.global_cases(kind, None) for kind in (trees, other)] == [40, 40]
+    assert policy.global_cases(trees, first("tables, error from 8 halves")) == 10_000
+    assert policy.global_cases(trees, first("pairs")) == 200
+    assert policy.global_cases(other, first("")) == 200
+
+
+def test_one_case_is_explained_in_probability_and_many_where_trees_add_up(look: Look) -> None:
+    for made, many in ((boosted(), "raw"), (forest(), "probability"), (trees(HistGradientBoostingRegressor(max_iter=3), classes=0), "target")):  # fmt: skip
+        view = look(made)
+        asked_of(view)
+        found = importance.global_attribution(then(view, view.selection))
+        assert found is not None
+        assert found.space == many
+        assert view.reasons.space == ("target" if many == "target" else "probability")
+        assert (view.reasons.standard_error is None) == (many != "raw")
+        assert then(view, view.selection.change(space="raw")).reasons.space == many
+
+
+def test_the_overview_says_on_which_scale_it_is(look: Look, settle: Settle) -> None:
+    def said(view: View) -> tuple[list[str], str]:
+        blocks = settle(view, OVERVIEW_TABLE)
+        items = [item["text"] for item in block(blocks, "importance.text")["items"][1:]]
+        return items, block(blocks, "beeswarm.chart")["figure"].layout.xaxis.title.text
+
+    two, three, probability = (said(look(made)) for made in (boosted(), boosted(classes=3), forest()))
+    assert two[0][0].startswith(
+        "In log-odds, the raw score in which this model's trees add up, so that 300 cases"
+    )
+    assert two[1] == "SHAP, log-odds (raw score)"
+    assert three[0][0].startswith("In the class's raw score in which this model's trees add up")
+    assert three[1] == "SHAP, raw score"
+    assert probability == ([], "SHAP, percentage points")
+    assert said(look(boosted(), space="raw"))[0] == []
+
+
+def test_of_many_cases_the_dots_can_be_saved_and_the_line_of_code_is_short(
+    look: Look, settle: Settle
+) -> None:
+    made = boosted()
+    chart = block(settle(look(made, row=123), OVERVIEW_TABLE), "beeswarm.chart")
+    saved = pd.read_csv(io.StringIO(chart["csv"]))
+    per_feature = saved.groupby("feature").size()
+    assert list(per_feature.index) == ["a", "b", "c"]
+    assert per_feature.between(180, 181).all()
+    assert (saved["case"] == 123).sum() == 3
+    assert chart["footer"].startswith("300 cases; drawn and in the CSV 180 of each feature")
+    assert 'rows=data.rows("test")' in chart["code"]
+    model, data = made.models[0].model, made.data
+    again = eval(chart["code"], {"ex": ex, "np": np, "model": model, "data": data})
+    of_a = saved[saved["feature"] == "a"]
+    assert again.values[of_a["case"].to_numpy() - 100, 0] == pytest.approx(of_a["value"].to_numpy(), abs=1e-9)
+
+
+def test_the_line_of_code_names_the_sample_that_was_taken(
+    look: Look, settle: Settle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy, "MOST_TREE_CASES", 150)
+    for made in (boosted(), dataclasses.replace(boosted(), data=dataclasses.replace(boosted().data, role=np.array(["unknown"] * 400, dtype="<U9")))):  # fmt: skip
+        view = look(dataclasses.replace(made, key=made.key + made.data.role[0]))
+        code = block(settle(view, OVERVIEW_TABLE), "importance.chart")["code"]
+        rows = code.partition("rows=")[2].rpartition(", target")[0]
+        named = eval(rows, {"np": np, "data": view.data})
+        assert tuple(named.tolist()) == importance.browse_sample(view, 150)
+        assert len(code) < 250

@@ -53,14 +53,14 @@ def assert_equal(found, asked):
 # --- the kernels against prediction after prediction -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("words", [True, False], ids=["words-of-leaves", "words-of-rows"])
+@pytest.mark.parametrize("planes", [True, False], ids=["planes-of-leaves", "words-of-rows"])
 @pytest.mark.parametrize(("outputs", "joint"), [(1, False), (3, False), (3, True)])
-def test_moving_a_unit_gives_the_sums_of_the_moved_rows(outputs, joint, words, monkeypatch):
-    monkeypatch.setattr("explainers.trees.effects_leaves.MOST_LEAVES", 64 if words else 1)
+def test_moving_a_unit_gives_the_sums_of_the_moved_rows(outputs, joint, planes, monkeypatch):
+    monkeypatch.setattr("explainers.trees.effects_planes.MOST_LEAVES", 256 if planes else 1)
     ensemble, X = random_ensemble(0, outputs=outputs, joint=joint), cases(700).matrix
     codes, random = ensemble.questions.codes(X), np.random.default_rng(0)
     units = [0, 1, 1, -1, 2]
-    orders = [random.permutation(len(X)) for _ in range(3)]
+    orders = [random.permutation(len(X)) for _ in range(7)]
     total, change = moved(ensemble, units, 4, codes, [codes[:, order] for order in orders])
     np.testing.assert_allclose(total.T, ensemble.raw(X), atol=1e-12)
     for unit in range(3):

@@ -81,6 +81,15 @@ def case(seed, columns=5, **more):
     return trees, rows(rng, 6, trees, sets), rows(rng, 9, trees, sets), player, int(player.max()) + 1
 
 
+@functools.cache
+def truth(seed, i, game):
+    """The values of row `i` of this case, once for all kernels."""
+    trees, X, background, player, d = case(seed)
+    if game == "path-dependent":
+        return exact(slow.path_dependent_game(trees, X[i], player), d)
+    return exact(slow.background_game(trees, X[i], background, player), d)
+
+
 def check_sums(found, whole, trees, X):
     """Symmetric; rows sum to the Shapley values, everything to the trees' sum."""
     assert np.array_equal(found.values, found.values.swapaxes(1, 2))
@@ -94,8 +103,7 @@ def test_path_dependent_values_are_the_mean_over_all_coalitions(seed, kernel):
     trees, X, _, player, d = case(seed)
     found = path_dependent_pairs(trees, player, d, X, kernel=kernel, **DOUBLE)
     for i in range(2):
-        truth = exact(slow.path_dependent_game(trees, X[i], player), d)
-        assert np.allclose(found.values[i], truth, rtol=0, atol=1e-10)
+        assert np.allclose(found.values[i], truth(seed, i, "path-dependent"), rtol=0, atol=1e-10)
     check_sums(found, shapley.path_dependent(trees, player, d, X, **DOUBLE), trees, X)
     assert found.kernel == kernel
 
@@ -106,8 +114,7 @@ def test_values_against_a_background_are_the_mean_over_all_coalitions(seed, kern
     trees, X, background, player, d = case(seed)
     found = pairs_against_background(trees, player, d, X, background, kernel=kernel, **DOUBLE)
     for i in range(2):
-        truth = exact(slow.background_game(trees, X[i], background, player), d)
-        assert np.allclose(found.values[i], truth, rtol=0, atol=1e-10)
+        assert np.allclose(found.values[i], truth(seed, i, "background"), rtol=0, atol=1e-10)
     whole = shapley.against_background(trees, player, d, X, background, errors=False, **DOUBLE)
     check_sums(found, whole, trees, X)
     assert found.kernel == kernel
@@ -136,14 +143,14 @@ def test_the_cases_hold_what_they_are_said_to_hold():
 
 def test_eight_features_over_all_coalitions():
     trees, X, background, player, d = case(4, columns=8, depth=7, bushy=0.9)
-    truth = exact(slow.background_game(trees, X[0], background[:4], player), d)
+    expected = exact(slow.background_game(trees, X[0], background[:4], player), d)
     for kernel in ("tables", "pairs"):
         found = pairs_against_background(trees, player, d, X[:1], background[:4], kernel=kernel, **DOUBLE)
-        assert np.allclose(found.values[0], truth, rtol=0, atol=1e-10)
-    truth = exact(slow.path_dependent_game(trees, X[0], player), d)
+        assert np.allclose(found.values[0], expected, rtol=0, atol=1e-10)
+    expected = exact(slow.path_dependent_game(trees, X[0], player), d)
     for kernel in ("tables", "walk"):
         found = path_dependent_pairs(trees, player, d, X[:1], kernel=kernel, **DOUBLE)
-        assert np.allclose(found.values[0], truth, rtol=0, atol=1e-10)
+        assert np.allclose(found.values[0], expected, rtol=0, atol=1e-10)
 
 
 @settings(max_examples=12, deadline=None)

@@ -17,7 +17,6 @@ from dashboard.library import Library
 from dashboard.serving import visits
 from dashboard.workers import containment
 from dashboard.workers.starting import starter, variables_of_workers
-from explainers.trees import warm as tree_loops
 
 #: Seconds that the first page has the processor to itself, then that the zygote has for the rest of its warm-up.
 LATER = (4.0, 8.0)
@@ -78,7 +77,7 @@ def _compile_ahead(threads: int) -> None:
 
     Workers find them on disk as soon as they are there; until then they compile for themselves what they need.
     """
-    if not tree_loops.filled():
+    if not ex.tree_loops.filled():
         variables = variables_of_workers(one_thread=True, threads=threads)
         command = [sys.executable, "-P", "-m", "explainers.trees.warm"]
         process = subprocess.Popen(command, env=variables, stdin=subprocess.DEVNULL)

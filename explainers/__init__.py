@@ -40,6 +40,7 @@ from explainers.sampling.groups import correlated_groups
 from explainers.schema import Feature, Relation, Schema
 from explainers.settings import Range, Setting, settings_of
 from explainers.summary import mean_absolute
+from explainers.trees import warm as tree_loops
 from explainers.version import __version__
 
 __all__ = [
@@ -96,6 +97,7 @@ __all__ = [
     "performance",
     "runs_code",
     "settings_of",
+    "tree_loops",
     "why_not",
 ]
 __all__ += _registered

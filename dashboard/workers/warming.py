@@ -18,7 +18,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from explainers.trees import warm as tree_loops
+import explainers as ex
 
 #: Before all others: skops looks for the home of each of its 900 functions in every module that is loaded by then.
 FIRST = ("skops.io",)
@@ -56,7 +56,7 @@ def warm(formats: Sequence[str] = ()) -> None:
         _scikit_learn()
         _read_a_little()
         _predict_a_little()
-        for step in tree_loops.first_steps():
+        for step in ex.tree_loops.first_steps():
             step()
         if "pt2" in formats:
             _export_a_little()
@@ -70,9 +70,9 @@ def later() -> Iterator[Callable[[], None]]:
         yield partial(_import, name)
     yield _differentiate_a_little
     if (
-        tree_loops.filled()
+        ex.tree_loops.filled()
     ):  # else another process is compiling; a step would keep an order waiting for seconds
-        yield from tree_loops.further_steps()
+        yield from ex.tree_loops.further_steps()
 
 
 def _import(name: str) -> None:
@@ -167,8 +167,6 @@ def _read_a_little() -> None:
     import pandas as pd
     from PIL import Image
 
-    import explainers as ex
-
     frame = pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": ["x", "y", "x"]})
     picture = io.BytesIO()
     ex.load_dataset(frame.to_csv(index=False).encode())
@@ -182,8 +180,6 @@ def _predict_a_little() -> None:
     import skops.io
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    import explainers as ex
-
     X, y = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
     estimator = HistGradientBoostingClassifier(max_iter=2, min_samples_leaf=2).fit(X, y)
     model = ex.load_model(skops.io.dumps(estimator))
@@ -195,8 +191,6 @@ def _predict_a_little() -> None:
 def _differentiate_a_little() -> None:
     """A convolution from a file, forwards and backwards: torch, too, imports as it goes."""
     import numpy as np
-
-    import explainers as ex
 
     model = ex.load_model(_convolution())
     data = ex.Dataset.from_images(np.zeros((2, 1, 4, 4), np.float32))
@@ -241,13 +235,5 @@ def readable() -> tuple[str, ...]:
     here = Path(__file__).resolve().parents[2]
     libraries = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     packages = [Path(path) for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
-    own = [here / "explainers", here / "dashboard", *_machine_code()]
+    own = [here / "explainers", here / "dashboard", ex.tree_loops.machine_code() or here / "explainers"]
     return tuple(dict.fromkeys(str(path) for path in (*libraries, *packages, *own) if path.is_dir()))
-
-
-def _machine_code() -> list[Path]:
-    """Where compiled loops are kept, if it is not beside their sources."""
-    from explainers.trees.codes import fill_codes
-
-    kept = fill_codes.stats.cache_path
-    return [Path(kept)] if kept else []

@@ -71,7 +71,8 @@ class Questions:
             raise UnsupportedModel(
                 f"{trees.family} was trained on {trees.columns} columns; these rows have {X.shape[-1]}."
             )
-        values = np.ascontiguousarray(X, dtype=np.float32 if trees.single else np.float64)
+        with np.errstate(over="ignore"):  # beyond single precision lies infinity, for the library as well
+            values = np.ascontiguousarray(X, dtype=np.float32 if trees.single else np.float64)
         out = np.empty((len(self.source), len(X)), dtype=self.dtype)
 
         def part(start: int, stop: int) -> None:

@@ -59,11 +59,17 @@ def filled() -> bool:
     return note().is_file()
 
 
-def fill() -> None:
-    """Compile what is not on disk yet, behind all other work; where nothing can be kept, nothing is compiled."""
+def machine_code() -> Path | None:
+    """The folder in which compiled loops are kept; ``None`` where there is none."""
     from explainers.trees.codes import fill_codes
 
-    if filled() or not os.access(fill_codes.stats.cache_path or "", os.W_OK):
+    kept = fill_codes.stats.cache_path
+    return Path(kept) if kept else None
+
+
+def fill() -> None:
+    """Compile what is not on disk yet, behind all other work; where nothing can be kept, nothing is compiled."""
+    if filled() or not os.access(machine_code() or "", os.W_OK):
         return
     if hasattr(os, "nice"):
         os.nice(19)

@@ -266,6 +266,17 @@ def test_a_code_counts_the_thresholds_below(thresholds, values):
         assert code == (n + 1 if np.isnan(x) else sum(t < x for t in limits))
 
 
+def test_a_value_beyond_single_precision_is_infinite():
+    tree = Tree(
+        np.zeros(3, int), np.full(3, 1e38), np.array([1, -1, -1]), np.array([2, -1, -1]), np.zeros(3, bool),
+        np.array([0.0, -1.0, 1.0]), np.ones(3),
+    )  # fmt: skip
+    trees = TreeEnsemble.of([tree], [0.0], 1, single=True)
+    X = np.array([[1e300], [-1e300]])
+    assert trees.questions.codes(X).tolist() == [[1, 0]]
+    assert trees.raw(X).ravel().tolist() == [1, -1]
+
+
 def test_sets_answer_for_every_category():
     sets = Sets.of([[True, False, True, False]])  # categories 0 and 2 go left, others right
     tree = Tree(

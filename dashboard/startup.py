@@ -79,6 +79,6 @@ def _compile_ahead(threads: int) -> None:
     """
     if not ex.tree_loops.filled():
         variables = variables_of_workers(one_thread=True, threads=threads)
-        command = [sys.executable, "-P", "-m", "explainers.trees.warm"]
+        command = [sys.executable, "-P", "-c", "from explainers.trees import warm; warm.fill()"]
         process = subprocess.Popen(command, env=variables, stdin=subprocess.DEVNULL)
         atexit.register(process.kill)

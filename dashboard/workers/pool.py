@@ -92,6 +92,10 @@ class Pool:
             worker = self._taken()
         try:
             yield worker
+        except ex.ExplainerError as error:
+            if isinstance(error, ex.OutOfMemory) or "MemoryError" in str(error):
+                worker.end()  # what filled the memory may still be held; the next question gets a new process
+            raise
         finally:
             worker.turn.release()
             with self._changed:

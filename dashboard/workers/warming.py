@@ -56,8 +56,11 @@ def warm(formats: Sequence[str] = ()) -> None:
         _scikit_learn()
         _read_a_little()
         _predict_a_little()
-        for step in ex.tree_loops.first_steps():
-            step()
+        if (
+            ex.tree_loops.filled()
+        ):  # else the first page would wait a minute for what another process compiles
+            for step in ex.tree_loops.first_steps():
+                step()
         if "pt2" in formats:
             _export_a_little()
     tempfile.tempdir = tempfile.gettempdir()  # a locked process cannot look for one, and needs only its name
@@ -184,7 +187,8 @@ def _predict_a_little() -> None:
     estimator = HistGradientBoostingClassifier(max_iter=2, min_samples_leaf=2).fit(X, y)
     model = ex.load_model(skops.io.dumps(estimator))
     data = ex.Dataset.from_frame(_frame(X))
-    for explainer in (ex.KernelShap(background=2, budget=8), ex.Lime(samples=50), ex.PartialDependence(), ex.TreeShap(background=2)):  # fmt: skip
+    on_trees = (ex.PartialDependence(), ex.TreeShap(background=2)) if ex.tree_loops.filled() else ()
+    for explainer in (ex.KernelShap(background=2, budget=8), ex.Lime(samples=50), *on_trees):
         ex.explain(model, data, explainer, rows=[0])
 
 

@@ -1,7 +1,7 @@
 """Every compiled loop run once on small trees, for each type of codes: afterwards nothing is compiled or read from disk.
 
 For processes that cannot do it themselves: one that may not write files would compile a loop anew, which takes seconds.
-The first time ever all this takes minutes; ``python -m explainers.trees.warm`` does it beside other work and leaves a note.
+The first time ever all this takes minutes; `fill` does it beside other work, in a process of its own, and leaves a note.
 """
 
 from __future__ import annotations
@@ -186,7 +186,3 @@ def _moves(codes: Any) -> None:
             moved(trees, range(COLUMNS), COLUMNS, own, [found[:, ::-1].copy()])
     sums = [np.zeros(shape) for shape in ((ROWS,), (3, ROWS), (3, ROWS), (3, 3, ROWS))]
     add_pairs(trees, range(COLUMNS), found, np.arange(2), 0, (sums[0], sums[1], sums[2], sums[3]))
-
-
-if __name__ == "__main__":
-    fill()

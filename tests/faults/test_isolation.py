@@ -523,7 +523,7 @@ def test_the_word_is_kept_while_the_page_is_used(trusted: Crowd) -> None:
     page.locator(".st-key-upload-open button:not([disabled])").wait_for()
     page.get_by_text(cases.ASKED).click()
     says(page, cases.RUNS_CODE)
-    assert page.locator(".st-key-upload-open").count() == 0
+    page.locator(".st-key-upload-open").wait_for(state="detached")
 
 
 def test_an_allowed_hostile_pickle_does_nothing_from_its_locked_process(
@@ -556,6 +556,7 @@ def test_a_model_that_crashes_while_predicting_loses_nothing(trusted: Crowd) -> 
 def test_a_model_that_never_ends_is_stopped_with_its_process(trusted: Crowd) -> None:
     """It says nothing of its progress and hears no word: what was cancelled must not keep a processor busy."""
     page, own = open_trusted(trusted, cases.written(most=3500))  # the overview asks for 4000 at once
+    before = block(page, "strip.case").inner_text()
     go(page, "Overview")
     page.locator(".st-key-work").filter(has_text="SHAP values").wait_for()
     page.locator(".st-key-work button").click()
@@ -564,5 +565,5 @@ def test_a_model_that_never_ends_is_stopped_with_its_process(trusted: Crowd) -> 
     step(page)
     go(page, "Case")
     block(page, "why.chart").locator(".main-svg").first.wait_for()  # of the next case, by another process
-    assert "Case 1 " in block(page, "strip.case").inner_text()
+    assert block(page, "strip.case").inner_text() != before
     assert trusted.server.healthy()

@@ -139,7 +139,9 @@ def _compatible(cases: Dataset, data: Dataset) -> Dataset:
             raise SchemaMismatch(f"The cases have shape {cases.schema.shape}, the data {data.schema.shape}.")
         return cases
     codes = data.schema.encode(cases.X)
-    return dataclasses.replace(cases, X=data.schema.decode(codes), schema=data.schema)
+    found = dataclasses.replace(cases, X=data.schema.decode(codes), schema=data.schema)
+    found.__dict__["matrix"] = codes  # what encoding them again would give
+    return found
 
 
 def _known_target(model: Model, target: Any) -> None:

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -189,24 +188,18 @@ class _Tally:
         )
 
     def _move(self, view: TreeView, progress: Progress) -> None:
-        """All units and several repeats in one pass over the trees, then their scores, one for each thread at a time."""
-        from explainers.trees.compiling import threads
-
+        """All units and several repeats in one pass over the trees, then their scores one by one."""
         n, units = len(self.codes), len(self.units)
         every = int(np.clip(ANSWER_BYTES // (8 * n * units * view.trees.outputs), 1, self.settings.repeats))
         for first in range(0, self.settings.repeats, every):
             repeats = range(first, min(first + every, self.settings.repeats))
             base, change = self._moved(view, repeats, progress)
-            copies = itertools.product(repeats, range(units))
-            done = (first + len(repeats)) * units + first * units
-            with ThreadPoolExecutor(threads()) as pool:  # sorting and sums let other threads work
-                while some := list(itertools.islice(copies, threads())):
-                    answers = [base + change[unit, repeat - first] for repeat, unit in some]
-                    scored = pool.map(lambda sums: self.scoring.score(view.scored(sums.T)), answers)
-                    for (repeat, unit), (score, influence) in zip(some, scored, strict=True):
-                        self._count(repeat, unit, score, influence)
-                    done += len(some)
-                    progress(done * n, 2 * self.scores.size * n)
+            for copy, (repeat, unit) in enumerate(itertools.product(repeats, range(units)), 1):
+                self.buffer[:] = view.scored((base + change[unit, repeat - first]).T)
+                self._scored(repeat, unit)
+                progress(
+                    ((first + len(repeats)) * units + first * units + copy) * n, 2 * self.scores.size * n
+                )
 
     def _moved(
         self, view: TreeView, repeats: range, progress: Progress
@@ -254,9 +247,7 @@ class _Tally:
 
     def _scored(self, repeat: int, unit: int) -> None:
         """Count in the predictions of one permuted copy, which are in the buffer."""
-        self._count(repeat, unit, *self.scoring.score(self.buffer))
-
-    def _count(self, repeat: int, unit: int, score: float, influence: np.ndarray) -> None:
+        score, influence = self.scoring.score(self.buffer)
         self.scores[repeat, unit] = score
         # a row counts twice: where it received a value, and where its own value went
         roles = influence.copy()

@@ -194,29 +194,35 @@ def test_a_lesson_that_failed_is_taught_again() -> None:
     liars = Liars(
         TERMS,
         ("predict", lambda line: None),
-        ("hold", lambda line: (line.fail(["OutOfMemory", "Not now."]), line.stay())),
+        ("hold", lambda line: (line.fail(["SchemaMismatch", "Not now."]), line.stay())),
     )
     remote = Remote(Pool(liars, 1))
     model = remote.load_model(good_files.skops_forest)
     with pytest.raises(ex.ModelFailure, match="closed its connection"):
         remote.predict(model, DATA)
-    with pytest.raises(ex.OutOfMemory, match="Not now"):
+    with pytest.raises(ex.SchemaMismatch, match="Not now"):
         remote.predict(model, DATA)
-    with pytest.raises(ex.OutOfMemory, match="Not now"):  # not: a worker that lacks its data
-        raise_from(remote, model)
-    remote.pool.end()
-    liars.join()
-
-
-def raise_from(remote: Remote, model: ex.Model) -> None:
-    """The second worker says so once and is then silent; it is stopped by hand and the third one takes the data."""
     (worker,) = remote.pool._workers
     process = worker._process
     assert process is not None
     assert f"data {DATA.digest}" not in process.taught
-    worker.end()
+    worker.end()  # it is silent from now on; the third one takes the data
     np.testing.assert_array_equal(remote.predict(model, DATA), here().predict(DATA.X))
-    raise ex.OutOfMemory("Not now.")
+    remote.pool.end()
+    liars.join()
+
+
+def test_a_worker_that_ran_out_of_memory_is_replaced() -> None:
+    """What filled it may still be held: the next question gets a new process."""
+    liars = Liars(TERMS, ("predict", lambda line: (line.fail(["OutOfMemory", "Full."]), line.stay())))
+    remote = Remote(Pool(liars, 1))
+    model = remote.load_model(good_files.skops_forest)
+    with pytest.raises(ex.OutOfMemory, match="Full"):
+        remote.predict(model, DATA)
+    assert liars.killed == [1]
+    np.testing.assert_array_equal(remote.predict(model, DATA), here().predict(DATA.X))
+    remote.pool.end()
+    liars.join()
 
 
 def test_what_fails_is_shown_and_what_does_not_is_answered() -> None:

@@ -123,7 +123,8 @@ class Pool:
         if not self.private:
             return
         most = self.parent.terms.at_most
-        others = [pool for pool in list(Pool._all) if pool.private and pool is not self and pool.pids]
+        siblings = [pool for pool in list(Pool._all) if pool.private and pool.parent is self.parent]
+        others = [pool for pool in siblings if pool is not self and pool.pids]
         for pool in others if len(others) >= most else []:
             pool.retire(60.0)
         if sum(bool(pool.pids) for pool in others) >= most:

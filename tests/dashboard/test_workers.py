@@ -204,14 +204,14 @@ def test_workers_that_nobody_asks_retire(remote: Remote) -> None:
 def test_uploads_are_bounded_and_said_so() -> None:
     from dashboard.compute import Passing
 
-    crowded = Terms(at_most=1)
     parent = starter(Terms())
 
-    class Crowded:
-        terms = crowded
+    class Crowded:  # a starter of its own: what other tests have open does not count here
+        terms = Terms(at_most=1)
         fork, kill, status, start = parent.fork, parent.kill, parent.status, parent.start
 
-    first, second = (Remote(Pool(Crowded(), 1, private=True)) for _ in range(2))
+    crowded = Crowded()
+    first, second = (Remote(Pool(crowded, 1, private=True)) for _ in range(2))
     content, _ = case()
     first.load_model(lambda: content)
     with pytest.raises(Passing, match=r"1 visitors have .* \(setting workers.at_most\)"):

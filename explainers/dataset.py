@@ -63,10 +63,11 @@ class Dataset:
         >>> Dataset.from_frame(pd.DataFrame({"age": [63, 41], "died": [1, 0]}), target="died").schema.names
         ('age',)
         """
-        frame = frame.reset_index(drop=True)
-        frame.columns = pd.Index([str(name) for name in frame.columns])
-        require_table(frame)
         apart = [name for name in (target, role, *ignore) if name is not None]
+        if apart or schema is None or frame.empty or not schema.names_columns_of(frame):
+            frame = frame.reset_index(drop=True)
+            frame.columns = pd.Index([str(name) for name in frame.columns])
+            require_table(frame)
         for name in apart:
             if name not in frame.columns:
                 raise SchemaMismatch(f"There is no column {name!r}; there are {_listed(frame.columns)}.")
@@ -79,7 +80,7 @@ class Dataset:
         _refuse_infinite(codes, schema)
         data = cls(
             schema.decode(codes),
-            dataclasses.replace(schema, target=target),
+            schema.with_target(target),
             y=_truth(frame[target]) if target else None,
             role=_roles(frame[role]) if role else np.empty(0, "<U9"),
             extra=frame[list(ignore)] if ignore else None,
@@ -116,9 +117,15 @@ class Dataset:
         return cls._of(pixels, schema, labels, role)
 
     @classmethod
-    def from_texts(cls, texts: Sequence[str], labels: Sequence[Any] | None = None) -> Dataset:
-        """Texts, one string per case."""
-        return cls._of([str(text) for text in texts], Schema(modality="text"), labels, None)
+    def from_texts(
+        cls, texts: Sequence[str] | np.ndarray | pd.Series, labels: Sequence[Any] | np.ndarray | None = None
+    ) -> Dataset:
+        """Texts, one string per case; a missing one is empty. Raises `SchemaMismatch` for a single string."""
+        if isinstance(texts, str):
+            raise SchemaMismatch("Texts are a sequence of strings; got one string. Put it into a list.")
+        # a numpy string is a string too, but prints otherwise
+        plain = ["" if pd.isna(text) is True else str(text) for text in texts]
+        return cls._of(plain, Schema(modality="text"), labels, None)
 
     @classmethod
     def from_sequences(cls, array: np.ndarray, labels: Sequence[Any] | None = None) -> Dataset:
@@ -264,11 +271,12 @@ def _roles(column: pd.Series) -> np.ndarray:
 
 
 def _refuse_infinite(codes: Float[np.ndarray, "n d"], schema: Schema) -> None:
+    if not np.isinf(codes).any():
+        return
     infinite = [schema.names[i] for i in np.flatnonzero(np.isinf(codes).any(axis=0))]
-    if infinite:
-        raise SchemaMismatch(
-            f"Infinite values in {_listed(infinite)}. Replace them, or leave them empty (missing)."
-        )
+    raise SchemaMismatch(
+        f"Infinite values in {_listed(infinite)}. Replace them, or leave them empty (missing)."
+    )
 
 
 def _channels_first(array: np.ndarray) -> np.ndarray:

@@ -99,6 +99,8 @@ class Problem:
         """From ``(m, …, k)`` the wanted output of each case, ``(m, …)``; unchanged where all are wanted."""
         if self.all_outputs:
             return values
+        if len(values) and (self.targets == self.targets[0]).all():
+            return np.asarray(values[..., self.targets[0]]).copy()
         index = self.targets.reshape(-1, *([1] * (values.ndim - 1)))
         return np.take_along_axis(values, index, axis=-1)[..., 0]
 
@@ -141,6 +143,10 @@ class Explainer(abc.ABC):
     @abc.abstractmethod
     def explain(self, problem: Problem, progress: Progress) -> Explanation:
         """Compute; called by `explainers.explain`, which adds timing and provenance."""
+
+    def evaluations(self, model: Model, data: Dataset, cases: int) -> int | None:
+        """Rows that the model is asked at most to explain so many cases of `data`; ``None`` where that is not known before."""
+        return None
 
     @classmethod
     def why_not_here(cls, model: Model, data: Dataset) -> str | None:  # noqa: ARG003  for those who override it

@@ -7,9 +7,10 @@ import datetime
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import pandas as pd
 
 from explainers.dataset import Dataset, positions
 from explainers.device import pick
@@ -20,7 +21,7 @@ from explainers.progress import Progress, silent
 from explainers.registry import EXPLAINERS
 from explainers.version import __version__, versions
 
-Rows = Sequence[Any] | np.ndarray | Dataset | None
+Rows: TypeAlias = Sequence[Any] | np.ndarray | Dataset | pd.DataFrame | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Request:
     ) -> Request:
         """The request of a call of `explain` with the same arguments."""
         which: tuple[int, ...] | str | None
+        rows = _encoded(data, rows)
         if isinstance(rows, Dataset):
             which = rows.digest
         else:
@@ -74,7 +76,8 @@ def explain(
         model: the model.
         data: always the reference for statistics, schema and background.
         explainer: an instance with its settings.
-        rows: positions, or a `Dataset` of cases with the same schema, or ``None`` for all rows.
+        rows: positions, or a `Dataset` of cases with the same schema, or a DataFrame of them (which has at least the
+            features' columns, in any order), or ``None`` for all rows.
         target: a class label, an output index where there are no classes, ``"all"``, or ``None``: the only output,
             the positive class of two, else each row's predicted class.
         background: reference cases; by default a seeded sample of the training rows of `data`.
@@ -99,6 +102,7 @@ def explain(
     reason = why_not(explainer, model, data)
     if reason:
         raise NotApplicable(f"{type(explainer).__name__}: {reason}")
+    rows = _encoded(data, rows)
     problem = Problem(
         model=model,
         data=data,
@@ -117,6 +121,31 @@ def explain(
         diagnostics={**result.diagnostics, "seconds": seconds, "device": str(problem.device)},
         provenance=Provenance(model, data, explainer, rows, target, background),
     )
+
+
+def cost(model: Model, data: Dataset, explainer: Explainer, rows: Rows = None) -> int | None:
+    """Rows that the model is asked at most for `explain` with the same arguments, without asking any.
+
+    ``None`` where the explainer does not know before. `diagnostics["evaluations"]` of the result says how many it were. Raises
+    `ExplainerError` for rows that do not fit.
+    """
+    if rows is None:
+        preferred = data.rows(explainer.default_role) if explainer.default_role else ()
+        return explainer.evaluations(model, data, len(preferred) or len(data))
+    if not isinstance(rows, (Dataset, pd.DataFrame)):
+        rows = positions(rows, len(data))
+    return explainer.evaluations(model, data, len(rows))
+
+
+def _encoded(data: Dataset, rows: Rows) -> Sequence[Any] | np.ndarray | Dataset | None:
+    """A frame of cases under the schema of `data`; anything else as it is."""
+    if not isinstance(rows, pd.DataFrame):
+        return rows
+    if data.modality != "table":
+        raise SchemaMismatch(
+            f"The rows are a DataFrame, the data of modality {data.modality}; pass a Dataset."
+        )
+    return Dataset.from_frame(rows, schema=data.schema)
 
 
 def _cases(data: Dataset, explainer: Explainer, rows: Rows) -> Dataset:
@@ -138,8 +167,12 @@ def _compatible(cases: Dataset, data: Dataset) -> Dataset:
         if cases.schema.shape != data.schema.shape:
             raise SchemaMismatch(f"The cases have shape {cases.schema.shape}, the data {data.schema.shape}.")
         return cases
-    codes = data.schema.encode(cases.X)
-    found = dataclasses.replace(cases, X=data.schema.decode(codes), schema=data.schema)
+    if "matrix" in cases.__dict__ and cases.schema.features is data.schema.features:
+        X, codes = cases.X, cases.matrix  # encoded by the same features
+    else:
+        codes = data.schema.encode(cases.X)
+        X = data.schema.decode(codes)
+    found = dataclasses.replace(cases, X=X, schema=data.schema)
     found.__dict__["matrix"] = codes  # what encoding them again would give
     return found
 

@@ -203,15 +203,13 @@ class Model:
         """
         if self.task == "regression":
             return np.asarray(y, dtype=np.float64)
-        column = pd.Series(np.asarray(y, dtype=object))
+        codes, labels = pd.factorize(np.asarray(y, dtype=object))  # a missing one has the code -1
         for names in (self.classes, self.labels, tuple(range(len(self.classes)))):
             lookup = {_key(name): position for position, name in enumerate(names)}
-            found = column.map(lambda v, lookup=lookup: lookup.get(_key(v), -1))
-            if ((found >= 0) | column.isna()).all() and len(names):
-                return np.asarray(found.to_numpy(dtype=np.int64))
-        strange = sorted(
-            {repr(v) for v in column.dropna().unique() if _key(v) not in {_key(c) for c in self.classes}}
-        )[:5]
+            found = np.array([*(lookup.get(_key(label), -1) for label in labels), -1], dtype=np.int64)
+            if (found[:-1] >= 0).all() and len(names):
+                return np.asarray(found[codes])
+        strange = sorted({repr(v) for v in labels if _key(v) not in {_key(c) for c in self.classes}})[:5]
         raise SchemaMismatch(
             f"The target column holds {', '.join(strange)}; the model's classes are {', '.join(map(repr, self.classes))}."
         )

@@ -202,29 +202,74 @@ class Schema:
 
     def encode(self, frame: pd.DataFrame) -> Float[np.ndarray, "n d"]:
         """Codes of a frame that has at least these columns; raises `SchemaMismatch` naming what is missing."""
+        codes = self._values(frame)
+        if codes is not None:
+            return codes
         missing = [name for name in self.names if name not in frame.columns]
         if missing:
             raise SchemaMismatch(f"The data lack {_listed(missing)}. They have {_listed(frame.columns)}.")
-        if self._plain and tuple(frame.columns) == self.names:
-            kinds = [getattr(kind, "kind", "O") for kind in frame.dtypes.to_numpy()]
-            if all(
-                kind in ("i", "u", "f") for kind in kinds
-            ):  # the same numbers, without a look at each column
-                return np.ascontiguousarray(frame.to_numpy(dtype=np.float64))
         columns = [feature.encode(frame[feature.name]) for feature in self.features]
         return np.column_stack(columns) if columns else np.empty((len(frame), 0))
 
-    @cached_property
-    def _plain(self) -> bool:
-        """Whether every feature is a number."""
-        return not any(feature.categorical for feature in self.features)
-
     def decode(self, codes: Float[np.ndarray, "n d"]) -> pd.DataFrame:
         """The frame the model is given."""
-        if all(feature.codes_are_values for feature in self.features):
-            return pd.DataFrame(codes, columns=list(self.names), copy=False)
+        if self.codes_are_values:
+            return pd.DataFrame(codes, columns=self._columns.view(), copy=False)
         series = {f.name: f.decode(codes[:, i]) for i, f in enumerate(self.features)}
         return pd.DataFrame(series, copy=False)
+
+    def with_target(self, target: str | None) -> Schema:
+        """The same features with another name for the truth; what is known of them is kept."""
+        if target == self.target:
+            return self
+        found = dataclasses.replace(self, target=target)
+        found.__dict__.update(self.__dict__ | {"target": target})
+        return found
+
+    def names_columns_of(self, frame: pd.DataFrame) -> bool:
+        """Whether the frame has exactly these columns in this order, each once."""
+        return self._columns.is_unique and bool(self._columns.equals(frame.columns))
+
+    @cached_property
+    def codes_are_values(self) -> bool:
+        """Whether decoding changes nothing, whatever the column."""
+        return all(feature.codes_are_values for feature in self.features)
+
+    @cached_property
+    def _columns(self) -> pd.Index:
+        """The names as pandas has them: making them anew costs more than a row."""
+        return pd.Index(list(self.names))
+
+    @cached_property
+    def _sizes(self) -> np.ndarray:
+        """How many categories each of the features in `categorical` has."""
+        return np.array([len(self.features[j].categories) for j in self.categorical])
+
+    def _values(self, frame: pd.DataFrame) -> Float[np.ndarray, "n d"] | None:
+        """The codes where they are the values themselves, without a look at each column; ``None`` where one is needed."""
+        if not self.features or not self.codes_are_values or not self.names_columns_of(frame):
+            return None
+        codes = _numbers_of(frame)
+        if codes is None or not self.categorical:
+            return codes
+        part = codes[:, list(self.categorical)]
+        known = ~np.signbit(part) & (part < self._sizes) & (part == np.floor(part))
+        return codes if (known | np.isnan(part)).all() else None
+
+
+#: Rows up to which a frame is turned into one array to see whether all of it are numbers.
+FEW = 32
+
+
+def _numbers_of(frame: pd.DataFrame) -> Float[np.ndarray, "n d"] | None:
+    """A frame of numbers as its own array, which nobody else writes; ``None`` where a column holds something else."""
+    if len(frame) <= FEW:
+        values = frame.to_numpy()
+        return values.astype(np.float64, order="C") if values.dtype.kind in "iuf" else None
+    if not all(isinstance(kind, np.dtype) and kind.kind in "iuf" for kind in frame.dtypes.to_numpy()):
+        return None
+    numbers = np.ascontiguousarray(frame.to_numpy(dtype=np.float64))
+    return numbers if numbers.flags.owndata else numbers.copy()
 
 
 def infer_schema(frame: pd.DataFrame, target: str | None = None) -> Schema:
@@ -238,8 +283,8 @@ def infer_schema(frame: pd.DataFrame, target: str | None = None) -> Schema:
 
 def require_table(frame: pd.DataFrame) -> None:
     """Raise `SchemaMismatch` for column names that occur twice and for a table without rows or columns."""
-    duplicated = frame.columns[frame.columns.duplicated()].unique()
-    if len(duplicated):
+    if not frame.columns.is_unique:
+        duplicated = frame.columns[frame.columns.duplicated()].unique()
         raise SchemaMismatch(f"Column names must be unique; {_listed(duplicated)} occur more than once.")
     if frame.shape[1] == 0 or len(frame) == 0:
         raise SchemaMismatch(f"The table is empty: {len(frame)} rows, {frame.shape[1]} columns.")

@@ -220,8 +220,7 @@ def _from_frame(case: Case, method: ex.Explainer, X: np.ndarray) -> Side:
     row, model, data = case.table.frame(X), ready(case, tables=True), case.table.data
 
     def run(_: int) -> np.ndarray:
-        cases = ex.Dataset.from_frame(row, schema=data.schema)
-        return np.asarray(ex.explain(model, data, method, rows=cases).values)
+        return np.asarray(ex.explain(model, data, method, rows=row).values)
 
     return Side("whyboard, TreeShap, from a DataFrame row", lambda: run, 1, 1)
 

@@ -7,47 +7,65 @@ Shuffling keeps a feature's distribution and cuts its tie to the truth and to th
 with the sign turned for scores where less is better, so that positive always means "needed". For a linear model with
 independent features the mean squared error rises by ``2 · coef_j² · var(x_j)``. All features use the same
 permutations, so that their order does not depend on the luck of the draw. Correlated features stand in for each
-other and look unimportant one by one: permute them together with `groups` (`correlated_groups` suggests some).
+other and look unimportant one by one: permute them together with `groups` (``groups="correlated"`` takes those whose rank
+correlations cluster, as `correlated_groups` finds them in the data).
+
+With ``conditional=True`` rows exchange a feature only with rows whose other features look alike
+(`explainers.sampling.conditional_donors`): the feature keeps what the others tell of it, and the importance says what the
+score loses without what the feature alone tells. The model is then asked only about cases like those there are. A feature that
+the others give away is not needed in this sense, however much the model uses it; a feature independent of the others has one
+stratum, and the plain importance. Strata are not infinitely fine and a row may get its own value back, which makes it approximate;
+the strata are taken as given, so their choice is not in the standard error.
 
 The standard error joins, in quadrature, the scatter of the repeats (over √repeats) and the sampling of the rows. The latter
 is the variance of the score's influence per row (`explainers.scoring`), where a row counts both as receiver and as giver
-of the permuted value, less what the scatter of so few repeats adds to it (analysis of variance). With one repeat nothing
+of the permuted value (there beyond the mean of its stratum), less what the scatter of so few repeats adds to it (analysis of variance). With one repeat nothing
 can be taken off, and the error is too wide, up to two and a half times.
 
 Cost: ``n · (1 + units · repeats)`` predictions; where the model is made of trees, one pass over them gives the same
-predictions, since moving one feature changes only trees that ask it on the case's path. Paper: Breiman 2001; Fisher, Rudin and Dominici 2019.
+predictions, since moving one feature changes only trees that ask it on the case's path. Paper: Breiman 2001; Fisher, Rudin and
+Dominici 2019; conditional: Strobl et al. 2008; Molnar et al. 2023.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from explainers.dataset import Dataset
 from explainers.device import over_chunks, pick
-from explainers.errors import InvalidSetting
 from explainers.explainer import Explainer, Need, Problem
 from explainers.explanation import Importance
-from explainers.model import Model
 from explainers.progress import Progress
+from explainers.sampling.donors import Donors
 from explainers.sampling.edited import ask_edited
-from explainers.sampling.groups import Groups, feature_units, unit_name
-from explainers.scoring import METRICS, Scored, auc_of
+from explainers.sampling.groups import Groups, correlated_groups, feature_units, unit_name
+from explainers.sampling.scored_rows import ScoredRows
+from explainers.scoring import METRICS
 from explainers.settings import Range
-from explainers.trees.effects import PORTION_SECONDS, alike_first, tree_moves, tree_predictions
+from explainers.trees.effects import PORTION_SECONDS, alike_first, tree_moves
 from explainers.trees.effects_view import TreeView
 
 #: Bytes that the answers of some repeats may take at a time.
 ANSWER_BYTES = 2**28
 
+#: Rows of permuted copies that are scored before progress is reported, and from which a second thread is worth its start.
+SCORED_ROWS, ROWS_PER_THREAD = 2**21, 2**14
+
 
 @dataclasses.dataclass(frozen=True)
 class PermutationImportance(Explainer):
-    """How much worse the model scores without a feature; see the module's docstring."""
+    """How much worse the model scores without a feature; see the module's docstring.
+
+    `groups` names features that are permuted together, or is ``"correlated"``. With `conditional` a feature is permuted among rows
+    whose other features look alike: what the score loses without what the feature alone tells.
+    """
 
     title: ClassVar[str] = "Permutation importance"
     question: ClassVar[str] = "What does the model's accuracy need?"
@@ -60,110 +78,58 @@ class PermutationImportance(Explainer):
     metric: Literal["auto", "auc", "accuracy", "log_loss", "r2", "rmse", "mae"] = "auto"
     repeats: Annotated[int, Range(1, 1000)] = 5
     seed: Annotated[int, Range(0, 2**31 - 1)] = 0
-    groups: tuple[tuple[str, ...], ...] = ()
+    groups: tuple[tuple[str, ...], ...] | Literal["correlated"] = ()
+    conditional: bool = False
 
     def explain(self, problem: Problem, progress: Progress) -> Importance:
         """Permute every feature or group `repeats` times over the explained rows."""
-        units = feature_units(problem.data.schema.names, self.groups)
-        scoring = _Scoring.of(problem, _metric(self.metric, problem.model))
-        tally = _Tally(scoring, units, problem, self)
+        scoring = ScoredRows.of(problem, self.metric)
+        groups = correlated_groups(problem.data) if isinstance(self.groups, str) else self.groups
+        units = feature_units(problem.data.schema.names, groups)
+        tally = _Tally(scoring, units, problem, self, progress)
         tally.run(problem, progress)
         return tally.result()
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Scoring:
-    """The rows with a known truth, and how predictions for them are scored."""
-
-    name: str
-    rows: np.ndarray
-    truth: np.ndarray
-    column: int | None
-
-    @classmethod
-    def of(cls, problem: Problem, name: str) -> _Scoring:
-        if problem.cases.y is None:
-            raise InvalidSetting(
-                "Permutation importance needs the true outcome of the cases; these have none."
-            )
-        truth = problem.model.truth(problem.cases.y)
-        known = np.flatnonzero(truth >= 0) if truth.dtype.kind == "i" else np.flatnonzero(~np.isnan(truth))
-        if len(known) < 2:
-            raise InvalidSetting(
-                f"Permutation importance needs at least two cases with a known outcome; got {len(known)}."
-            )
-        scoring = cls(name, known, truth[known], _column(problem))
-        scoring._check(problem.model)
-        return scoring
-
-    def _check(self, model: Model) -> None:
-        found = np.unique(self.truth)
-        if self.name == "r2" and len(found) == 1:
-            raise InvalidSetting(
-                f"R² needs outcomes that differ; all {len(self.truth)} are {found[0]:g}. Use metric='rmse'."
-            )
-        if self.name != "auc":
-            return
-        column = 1 if self.column is None else self.column
-        wanted = set(range(len(model.classes))) if self._every_class(model) else {column}
-        absent = [model.classes[j] for j in sorted(wanted - set(found.tolist()))]
-        if absent or len(found) == 1:
-            present = ", ".join(repr(model.classes[int(j)]) for j in found)
-            raise InvalidSetting(
-                f"AUC needs cases of every class it compares; these {len(self.truth)} cases hold only {present}. "
-                "Choose more rows, or metric='accuracy'."
-            )
-
-    def _every_class(self, model: Model) -> bool:
-        return self.column is None and len(model.classes) > 2
-
-    def score(self, outputs: np.ndarray) -> Scored:
-        """The score of predictions for the rows ``(n, k)``, and each row's influence on it."""
-        if self.column is not None and self.name == "auc":
-            return auc_of(self.truth == self.column, outputs[:, self.column])
-        if self.column is not None and METRICS[self.name].task == "regression":
-            outputs = outputs[:, [self.column]]
-        return METRICS[self.name].score(self.truth, outputs)
-
-
 class _Tally:
-    """Permuted copies in the order repeat by repeat, unit by unit, scored one by one as their predictions arrive."""
+    """Permuted copies in the order repeat by repeat, unit by unit, scored as their predictions arrive."""
 
     def __init__(
-        self, scoring: _Scoring, units: Groups, problem: Problem, settings: PermutationImportance
+        self,
+        scoring: ScoredRows,
+        units: Groups,
+        problem: Problem,
+        settings: PermutationImportance,
+        progress: Progress,
     ) -> None:
         self.units, self.settings = units, settings
         self.columns = [[problem.data.schema.position(name) for name in unit] for unit in units]
-        n = len(scoring.rows)
-        random = np.random.default_rng(settings.seed)
-        self.permutations = [random.permutation(n) for _ in range(settings.repeats)]
         self.view = TreeView.of(problem, problem.model.space)
         self.scoring, self.codes = scoring, problem.cases.matrix[scoring.rows]
-        outputs = problem.outputs
-        self.buffer = np.empty((n, outputs))
-        if self.view is None:
-            self._base(problem.predictions[scoring.rows])
+        n = len(self.codes)
+        if settings.conditional:
+            self.donors = Donors.among_alike(
+                self.codes, problem.data.schema, self.columns, settings.repeats, settings.seed, progress
+            )
         else:
-            self.asked = self.view.codes(self.codes)
-            self._reorder(alike_first(self.view, self.asked))
-            self._base(tree_predictions(self.view, self.asked))
+            self.donors = Donors.among_all(n, len(units), settings.repeats, settings.seed)
+        self.outputs = problem.outputs
         self.scores = np.full((settings.repeats, len(units)), np.nan)
         self.influences = np.zeros((len(units), n))
         self.squares = np.zeros(len(units))
         self.note = _note(problem.cases)
+        if self.view is None:
+            self.buffer = np.empty((n, self.outputs))
+            self.score, self.influence = scoring.score(problem.predictions[scoring.rows])
+        else:
+            self._reorder(self.view.codes(self.codes), self.view)
 
-    def _reorder(self, order: Int[np.ndarray, " n"]) -> None:
-        """Take the rows in this order; what each is given stays the same."""
-        scoring = self.scoring
-        self.scoring = dataclasses.replace(scoring, rows=scoring.rows[order], truth=scoring.truth[order])
-        self.codes, self.asked = self.codes[order], self.asked[:, order]
-        place = np.empty(len(order), dtype=np.int64)
-        place[order] = np.arange(len(order))
-        self.permutations = [place[permutation[order]] for permutation in self.permutations]
-
-    def _base(self, predictions: Float[np.ndarray, "n k"]) -> None:
-        """The score before anything is moved."""
-        self.score, self.influence = self.scoring.score(predictions)
+    def _reorder(self, asked: Any, view: TreeView) -> None:
+        """Take the rows in an order that the trees like; what each is given stays the same."""
+        order = alike_first(view, asked)
+        self.scoring, self.codes = self.scoring.taken(order), self.codes[order]
+        self.asked = np.ascontiguousarray(asked[:, order])
+        self.donors = self.donors.taken(order)
 
     def run(self, problem: Problem, progress: Progress) -> None:
         shown = 0
@@ -188,36 +154,73 @@ class _Tally:
         )
 
     def _move(self, view: TreeView, progress: Progress) -> None:
-        """All units and several repeats in one pass over the trees, then their scores one by one."""
+        """All units and several repeats in one pass over the trees, then their scores, shared among threads by unit."""
+        from explainers.trees.compiling import share, threads
+
         n, units = len(self.codes), len(self.units)
         every = int(np.clip(ANSWER_BYTES // (8 * n * units * view.trees.outputs), 1, self.settings.repeats))
+        together = max(threads(), SCORED_ROWS // n)
+        count: Callable[..., None] | None = None
         for first in range(0, self.settings.repeats, every):
             repeats = range(first, min(first + every, self.settings.repeats))
             base, change = self._moved(view, repeats, progress)
-            for copy, (repeat, unit) in enumerate(itertools.product(repeats, range(units)), 1):
-                self.buffer[:] = view.scored((base + change[unit, repeat - first]).T)
-                self._scored(repeat, unit)
-                progress(
-                    ((first + len(repeats)) * units + first * units + copy) * n, 2 * self.scores.size * n
-                )
+            count = count or self._counting(view, base)
+            for repeat, start in itertools.product(repeats, range(0, units, together)):
+                moved = change[start : start + together, repeat - first]
+                share(partial(count, repeat, start, moved), len(moved), -(-ROWS_PER_THREAD // n))
+                done = (first + len(repeats) + repeat) * units + start + len(moved)
+                progress(done * n, 2 * self.scores.size * n)
+
+    def _counting(self, view: TreeView, base: Float[np.ndarray, "k n"]) -> Callable[..., None]:
+        """The score before anything is moved; what counts in some units of a repeat by what changed in the sums."""
+        column = self.scoring.ranked(self.outputs)
+        if column is None:
+            self.score, self.influence = self.scoring.score(view.scored(base.T))
+        else:
+            from explainers.trees.effects_ranks import RankTally
+
+            positive, before = self.scoring.truth == column, view.output(base, column)
+            ranks = RankTally(positive, self.influences, self.squares, before)
+            self.score, self.influence = ranks.area, ranks.area + ranks.excess
+
+        def count(repeat: int, first: int, change: Float[np.ndarray, "u k n"], start: int, stop: int) -> None:
+            for place in range(start, stop):
+                unit, moved = first + place, change[place]
+                if column is None:
+                    self._scored(repeat, unit, view.scored((base + moved).T))
+                    continue
+                if place == start or not self.donors.shared:
+                    receiver = self.donors.receiver(unit, repeat)
+                answers = view.output(base + moved, column) if moved.any() else None
+                centred = None if self.donors.strata[unit] is None else partial(self.donors.beyond, unit)
+                self.scores[repeat, unit] = ranks.add(unit, answers, receiver, centred)
+
+        return count
 
     def _moved(
         self, view: TreeView, repeats: range, progress: Progress
     ) -> tuple[Float[np.ndarray, "k n"], Float[np.ndarray, "u r k n"]]:
         """The sums of all rows, and what permuting each unit changes in them in some repeats."""
         n, units, k = len(self.codes), len(self.units), view.trees.outputs
-        base, change = np.empty((k, n)), np.empty((units, len(repeats), k, n))
+        into = np.empty((k, n)), np.empty((units, len(repeats), k, n))
+        unit_of = view.units(self.columns)
+        home = [unit_of[source] for source in view.trees.questions.source]
 
         def portion(part: slice) -> None:
-            donors = [self.asked[:, self.permutations[repeat][part]] for repeat in repeats]
-            base[:, part], change[..., part] = tree_moves(view, self.asked[:, part], donors, self.columns)
+            own = np.ascontiguousarray(self.asked[:, part])
+            donors = np.empty((len(repeats), *own.shape), dtype=own.dtype)
+            for donor, repeat in zip(donors, repeats, strict=True):
+                for place, unit in enumerate(home):  # moving a unit reads only what its own columns are asked
+                    giver = self.donors.permutations[unit, repeat, part]
+                    np.take(self.asked[place], giver, out=donor[place], mode="clip")
+            tree_moves(view, own, donors, self.columns, into, part.start)
 
         def report(done: int, total: int, partial: Any = None) -> None:  # noqa: ARG001  one of several passes
             progress((2 * repeats.start * n + len(repeats) * done) * units, 2 * self.scores.size * n)
 
         row_bytes = 8 * (units * len(repeats) * k + 8 * self.codes.shape[1])
         over_chunks(portion, n, row_bytes, pick("cpu"), report, PORTION_SECONDS)
-        return base, change
+        return into
 
     def _pieces(self, part: slice) -> list[tuple[int, slice, slice]]:
         """Which rows of which copies a portion holds: ``(copy, rows of the copy, rows of the portion)``."""
@@ -236,24 +239,24 @@ class _Tally:
             repeat, unit = divmod(copy, len(self.units))
             made[places] = self.codes[rows]
             for column in self.columns[unit]:
-                made[places, column] = self.codes[self.permutations[repeat][rows], column]
+                made[places, column] = self.codes[self.donors.permutations[unit, repeat, rows], column]
         return made
 
     def _take(self, part: slice, answers: Float[np.ndarray, "p k"]) -> None:
         for copy, rows, places in self._pieces(part):
             self.buffer[rows] = answers[places]
             if rows.stop == len(self.codes):
-                self._scored(*divmod(copy, len(self.units)))
+                self._scored(*divmod(copy, len(self.units)), self.buffer)
 
-    def _scored(self, repeat: int, unit: int) -> None:
-        """Count in the predictions of one permuted copy, which are in the buffer."""
-        score, influence = self.scoring.score(self.buffer)
+    def _scored(self, repeat: int, unit: int, outputs: Float[np.ndarray, "n k"]) -> None:
+        """Count in the predictions of one permuted copy."""
+        score, influence = self.scoring.score(outputs)
         self.scores[repeat, unit] = score
         # a row counts twice: where it received a value, and where its own value went
         roles = influence.copy()
-        roles[self.permutations[repeat]] += influence - score
+        roles[self.donors.permutations[unit, repeat]] += self.donors.beyond(unit, influence, score)
         self.influences[unit] += roles
-        self.squares[unit] += roles @ roles
+        self.squares[unit] += (roles * roles).sum()  # a product of vectors may wait for threads
 
     def result(self, repeats: int | None = None) -> Importance:
         """The importance after some repeats, or all."""
@@ -275,13 +278,15 @@ class _Tally:
         n = len(self.codes)
         # a partial result may come while the next repeat is under way, its sums then belong to more copies
         counted = (~np.isnan(self.scores)).sum(axis=0)
-        mean = self.influences / counted[:, None]
-        rows = (self.influence - mean).var(axis=1, ddof=1)
+        between, mean_squares = np.empty(len(counted)), np.empty(len(counted))
+        for unit, sums in enumerate(self.influences):  # one by one they stay in the cache
+            mean = sums / counted[unit]
+            between[unit], mean_squares[unit] = (self.influence - mean).var(ddof=1), (mean * mean).sum()
         if len(drops) == 1:
-            return np.asarray(rows / n)
-        scatter = (self.squares - counted * (mean * mean).sum(axis=1)) / (n * (counted - 1))
+            return np.asarray(between / n)
+        scatter = (self.squares - counted * mean_squares) / (n * (counted - 1))
         return np.asarray(
-            np.maximum(rows - scatter / counted, 0.0) / n + drops.var(axis=0, ddof=1) / len(drops)
+            np.maximum(between - scatter / counted, 0.0) / n + drops.var(axis=0, ddof=1) / len(drops)
         )
 
     def _diagnostics(self, repeats: int) -> dict[str, Any]:
@@ -297,35 +302,18 @@ class _Tally:
             "cases": n,
             "metric": self.scoring.name,
             "score": self.score,
+            **self._conditional(),
             "standard_error": "sampling of rows and scatter of repeats, in quadrature",
             "note": self.note,
         }
 
-
-def _metric(name: str, model: Model) -> str:
-    """The score for ``"auto"``, or the one asked for where it fits the model; raises `InvalidSetting`."""
-    if name == "auto":
-        return "r2" if model.task == "regression" else "auc" if len(model.classes) == 2 else "accuracy"
-    if METRICS[name].task != model.task:
-        fitting = ", ".join(repr(key) for key, metric in METRICS.items() if metric.task == model.task)
-        raise InvalidSetting(f"metric={name!r} does not fit a {model.task}; use one of {fitting}.")
-    if name == "log_loss" and model.space != "probability":
-        raise InvalidSetting(
-            f"metric='log_loss' needs probabilities; this model ({model.family}) gives scores. Use 'auc'."
-        )
-    return name
-
-
-def _column(problem: Problem) -> int | None:
-    """The output asked for by the caller; ``None`` where the score looks at all outputs."""
-    outputs = problem.outputs
-    if problem.target is not None and not problem.all_outputs:
-        return problem.model.output_of(problem.target, outputs)
-    if problem.model.task == "regression" and outputs > 1:
-        raise InvalidSetting(
-            f"The model has {outputs} outputs and the data one truth; name one: target=0..{outputs - 1}."
-        )
-    return None
+    def _conditional(self) -> dict[str, Any]:
+        if not self.settings.conditional:
+            return {}
+        return {
+            "conditional": "permuted among rows whose other features look alike: what the score loses without what a feature alone tells",
+            "strata": self.donors.counts,
+        }
 
 
 def _note(cases: Dataset) -> str:

@@ -194,6 +194,8 @@ def _gap(found: Values, sums: np.ndarray, reading: TreeReading) -> float:
     if len(sums) == 0:
         return 0.0
     gap = float(np.abs(found.values.sum(axis=1) + found.expected - sums).max())
+    if gap <= 1e-3 * float(np.abs(sums).max()):
+        return gap
     scale = max(float(np.abs(part).max()) for part in (sums, found.expected, found.values))
     if not gap <= 1e-3 * scale:
         raise ModelFailure(

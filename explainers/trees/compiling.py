@@ -37,10 +37,11 @@ def threads() -> int:
 
 def share(work: Callable[[int, int], None], rows: int, least: int) -> None:
     """``work(start, stop)`` over all rows, in as many threads as have `least` rows each."""
-    parts = max(1, min(threads(), rows // max(1, least)))
-    bounds = [rows * part // parts for part in range(parts + 1)]
+    parts = rows // max(1, least)
+    parts = min(threads(), parts) if parts > 1 else 1
     if parts == 1:
         work(0, rows)
         return
+    bounds = [rows * part // parts for part in range(parts + 1)]
     with ThreadPoolExecutor(parts) as pool:
         list(pool.map(work, bounds[:-1], bounds[1:]))

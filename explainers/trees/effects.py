@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 
 from explainers.device import over_chunks, pick
 from explainers.progress import Progress, silent
+from explainers.trees.effects_moments import Moments
 from explainers.trees.effects_view import TreeView
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def tree_curves(
     """Mean and single curves of features ``columns`` over their grids.
 
     Where the output is a sum of leaves, one pass that counts rows gives the mean over all; else each row's curve is
-    computed, linked and averaged.
+    computed, linked and averaged. Probabilities of a boosted classifier are averaged without writing the curves down,
+    their last step in single precision, within 2e-7 of the mean; the single curves are those of double precision.
     """
     from explainers.trees.effects_curves import Runs
     from explainers.trees.effects_paths import Paths
@@ -71,18 +73,32 @@ def tree_curves(
     edited[np.arange(len(edited)), np.repeat(columns, list(map(len, grids)))] = np.concatenate(grids)
     ends = np.cumsum(list(map(len, grids)))
     runs = Runs.of(view.trees, paths, np.split(view.codes(edited), ends[:-1], axis=1))
-    counting = view.linear and len(rows) < m and bool((targets == targets[0]).all())
+    few = len(rows) < m
+    counting = view.linear and few and bool((targets == targets[0]).all())
+    linking = view.boosted and few
     tally = _RowCurves(view, unit_of, runs, targets, rows)
-    chosen = rows if counting else np.arange(m)
-    work = _Steps(progress, len(chosen) + (m if counting else 0))
+    chosen = rows if counting or linking else np.arange(m)
+    work = _Steps(progress, len(chosen) + (m if counting or linking else 0))
     tally.run(cases, chosen, work)
-    if not counting:
-        return tally.result("tree profiles, every case")
-    mean = _counted(view, unit_of, runs, cases, work, int(targets[0]))
-    found = tally.result("tree pattern counts over all cases; tree profiles for single curves")
-    return dataclasses.replace(
-        found, mean=[mean[a : b - 1] for a, b in zip(runs.start[:-1], runs.start[1:], strict=True)]
-    )
+    found = tally.result("tree profiles, every case")
+    if counting:
+        mean = _counted(view, unit_of, runs, cases, work, int(targets[0]))
+        kernel = "tree pattern counts over all cases; tree profiles for single curves"
+        return dataclasses.replace(found, mean=_by_grid(runs, mean), kernel=kernel)
+    if linking:
+        moments = _linked(view, unit_of, runs, cases, targets, work)
+        return dataclasses.replace(
+            found,
+            mean=_by_grid(runs, moments.mean),
+            standard_error=_by_grid(runs, moments.standard_error(m)),
+            kernel="tree profiles, every case; for the mean linked in single precision",
+        )
+    return found
+
+
+def _by_grid(runs: Runs, found: np.ndarray) -> list[np.ndarray]:
+    """What was found at all places, grid by grid."""
+    return [found[a : b - 1] for a, b in zip(runs.start[:-1], runs.start[1:], strict=True)]
 
 
 def kept_rows(m: int, keep: int) -> Int[np.ndarray, " r"]:
@@ -111,9 +127,8 @@ class _RowCurves:
 
     def __init__(self, view: TreeView, unit_of: list[int], runs: Runs, targets: np.ndarray, rows: np.ndarray) -> None:  # fmt: skip
         self.view, self.unit_of, self.runs, self.targets, self.rows = view, unit_of, runs, targets, rows
-        places = int(runs.start[-1])
-        self.count, self.mean, self.squares = 0, np.zeros(places), np.zeros(places)
-        self.kept = np.empty((len(rows), places))
+        self.moments = Moments.none(int(runs.start[-1]))
+        self.kept = np.empty((len(rows), len(self.moments.mean)))
 
     def run(self, cases: np.ndarray, chosen: np.ndarray, work: _Steps) -> None:
         from explainers.trees.effects_curves import curves
@@ -129,29 +144,19 @@ class _RowCurves:
             rows = chosen[part]
             sums = curves(trees, paths, self.runs, self.view.codes(cases[rows]))
             found = self.view.wanted(sums, self.targets[rows])
-            self._take(found)
+            self.moments = self.moments + Moments.of(found)
             keep = found[:, wanted[rows]]
             self.kept[filled : filled + keep.shape[1]] = keep.T
             filled += keep.shape[1]
 
-        work.over(portion, len(chosen), 8 * 3 * len(self.mean) * trees.outputs)
-
-    def _take(self, found: np.ndarray) -> None:
-        """Mean and squared deviations of two sets from those of each (Chan, Golub and LeVeque 1979)."""
-        n, here = found.shape[1], found.mean(axis=1)
-        moved, total = here - self.mean, self.count + found.shape[1]
-        self.squares += ((found - here[:, None]) ** 2).sum(axis=1) + moved**2 * self.count * n / total
-        self.mean = self.mean + moved * n / total
-        self.count = total
+        work.over(portion, len(chosen), 8 * 3 * self.kept.shape[1] * trees.outputs)
 
     def result(self, kernel: str) -> Curves:
-        m, total = self.count, len(self.targets)
-        spread = np.sqrt(self.squares / (m - 1) / total) if m > 1 else np.full(len(self.mean), np.nan)
         spans = [slice(a, b - 1) for a, b in zip(self.runs.start[:-1], self.runs.start[1:], strict=True)]
         return Curves(
             [np.ascontiguousarray(self.kept[:, span]) for span in spans],
-            [self.mean[span] for span in spans],
-            [spread[span] for span in spans],
+            _by_grid(self.runs, self.moments.mean),
+            _by_grid(self.runs, self.moments.standard_error(len(self.targets))),
             self.rows,
             kernel,
         )
@@ -176,16 +181,43 @@ def _counted(
     return np.asarray(view.wanted(sums.T[None], np.full(len(sums), target))[0])
 
 
+def _linked(
+    view: TreeView, unit_of: list[int], runs: Runs, cases: np.ndarray, targets: np.ndarray, work: _Steps
+) -> Moments:  # fmt: skip
+    from explainers.trees.effects_linked import Events, linked_moments
+    from explainers.trees.effects_paths import Paths
+
+    paths = Paths.of(view.trees, unit_of)
+    events = Events.of(view.trees, paths, runs)
+    found = Moments.none(int(runs.start[-1]))
+
+    def portion(part: slice) -> None:
+        nonlocal found
+        codes, wanted = view.codes(cases[part]), targets[part]
+        for target in np.unique(wanted):
+            some = codes[:, wanted == target]
+            found = found + linked_moments(view.trees, paths, runs, events, some, int(target))
+
+    work.over(portion, len(cases), 8 * 4 * (cases.shape[1] + view.trees.columns))
+    return found
+
+
 def tree_moves(
-    view: TreeView, codes: Any, donors: Sequence[Any], units: Sequence[Sequence[int]]
-) -> tuple[Float[np.ndarray, "k m"], Float[np.ndarray, "u r k m"]]:
+    view: TreeView,
+    codes: Any,
+    donors: Sequence[Any] | np.ndarray,
+    units: Sequence[Sequence[int]],
+    into: tuple[Float[np.ndarray, "k n"], Float[np.ndarray, "u r k n"]] | None = None,
+    at: int = 0,
+) -> tuple[Float[np.ndarray, "k n"], Float[np.ndarray, "u r k n"]]:
     """The sums of each case, and what changes when one unit's features take the values that a donor has in that row.
 
-    Cases and donors are given by their codes ``(p, m)`` in the trees, see `TreeView.codes`.
+    Cases and donors are given by their codes ``(p, m)`` in the trees, see `TreeView.codes`. The answers are put into `into`
+    from the case `at` on, where it is given.
     """
     from explainers.trees.effects_moved import moved
 
-    return moved(view.trees, view.units(units), len(units), codes, donors)
+    return moved(view.trees, view.units(units), len(units), codes, donors, into, at)
 
 
 def alike_first(view: TreeView, codes: Any) -> Int[np.ndarray, " m"]:
@@ -199,13 +231,8 @@ def alike_first(view: TreeView, codes: Any) -> Int[np.ndarray, " m"]:
             node = np.where(
                 trees.feature[node] < 0, node, np.where(left, trees.left[node], trees.right[node])
             )
-        key = np.unique(key * (end - root) + node - root, return_inverse=True)[1].reshape(-1)
+        key = key * (end - root) + node - root  # two trees of 2³¹ nodes would fit
     return np.argsort(key, kind="stable")
-
-
-def tree_predictions(view: TreeView, codes: Any) -> Float[np.ndarray, "m o"]:
-    """All outputs of the cases, from the same sums that moved cases have, so that equal cases are equal to the last bit."""
-    return view.scored(tree_moves(view, codes, [], [])[0].T)
 
 
 def tree_pairs(

@@ -23,8 +23,14 @@ ROWS_PER_THREAD = 1024
 
 
 def moved(
-    trees: TreeEnsemble, unit_of: Sequence[int], units: int, codes: Any, donors: Sequence[Any]
-) -> tuple[Float[np.ndarray, "k n"], Float[np.ndarray, "u r k n"]]:
+    trees: TreeEnsemble,
+    unit_of: Sequence[int],
+    units: int,
+    codes: Any,
+    donors: Sequence[Any] | np.ndarray,
+    into: tuple[Float[np.ndarray, "k m"], Float[np.ndarray, "u r k m"]] | None = None,
+    at: int = 0,
+) -> tuple[Float[np.ndarray, "k m"], Float[np.ndarray, "u r k m"]]:
     """The sums of each row, and what each unit's values from each donor change in them.
 
     Args:
@@ -33,37 +39,43 @@ def moved(
         units: how many units there are; the trees may lack some.
         codes: of the rows, ``(p, n)``.
         donors: codes ``(p, n)`` whose column `i` has the other values of row `i`.
+        into: where both answers go, for more rows than these; made where it is not given.
+        at: the place of the first row there.
     """
     n, copies = codes.shape[1], len(donors)
-    change = np.empty((units, copies, trees.outputs, n))
+    if into is None:
+        into = np.empty((trees.outputs, n)), np.empty((units, copies, trees.outputs, n))
+    total, change = into
     value, base = steady(trees)
     plan = Plan.of(trees, unit_of, units)
     if plan is not None:
-        return moved_by_planes(trees, plan, codes, donors, change) + base[:, None], change
+        moved_by_planes(trees, plan, codes, donors, into, at)
+        total[:, at : at + n] += base[:, None]
+        return into
     paths = Paths.of(trees, unit_of)
     words = words_of(trees, copies + 1, 8)
     own = blocks(codes, words)
     others = np.empty((copies, *own.shape), dtype=own.dtype)
     for copy, donor in enumerate(donors):
         others[copy] = blocks(donor, words)
-    total = np.empty((trees.outputs, n))
     questions = trees.questions
 
     def part(start: int, stop: int) -> None:
         _moved(
             own, others, n, start, stop, words, trees.roots, trees.feature, questions.column, questions.rank,
             paths.tree_start, paths.leaf, paths.leaf_start, paths.unit, paths.part_start, paths.condition, paths.most,
-            value, trees.output, total, change,
+            value, trees.output, total, change, at,
         )  # fmt: skip
 
     share(part, own.shape[1] // (WORD * words), -(-ROWS_PER_THREAD // (WORD * words)))
-    return total + base[:, None], change
+    total[:, at : at + n] += base[:, None]
+    return into
 
 
 @no_type_check  # a plain function: its machine code is kept on disk, which a wrapped one prevents
 def _loop(
     codes, donors, rows, first_block, last_block, words, roots, feature, column, rank, tree_start, leaf, leaf_start,
-    unit, part_start, condition, most, value, output, total, change,
+    unit, part_start, condition, most, value, output, total, change, at,
 ):  # fmt: skip
     copies, outputs, span = len(donors), len(total), 64 * words
     nodes = 1
@@ -121,11 +133,11 @@ def _loop(
                                     moves[u, c, k, row] += sign * value[leaf[i], k - low]
         count = min(span, rows - first)
         for k in range(outputs):
-            total[k, first : first + count] = sums[k, :count]
+            total[k, at + first : at + first + count] = sums[k, :count]
         for u in range(change.shape[0]):
             for c in range(copies):
                 for k in range(outputs):
-                    change[u, c, k, first : first + count] = moves[u, c, k, :count]
+                    change[u, c, k, at + first : at + first + count] = moves[u, c, k, :count]
 
 
 _moved = compiled(_loop)

@@ -17,13 +17,25 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from explainers.trees.compiling import compiled, share
+from explainers.trees.effects_bits import lowest, ones
 from explainers.trees.effects_paths import steady
-from explainers.trees.effects_vectors import ROWS, add_difference, at_most, choose, choose_five, look_up
+from explainers.trees.effects_vectors import (
+    ROWS,
+    add_difference,
+    at_most,
+    choose,
+    choose_five,
+    differ,
+    look_up,
+)
 from explainers.trees.ensemble import TreeEnsemble
 
 #: Leaves that a byte can name, and of a tree up to which planes are used.
 LEAVES = 256
 MOST_LEAVES = LEAVES
+
+#: Rows of a block that are looked up one by one: where more reach another leaf, all are.
+FEW = 16
 
 #: Rows from which a second thread is worth its start.
 ROWS_PER_THREAD = 512
@@ -165,15 +177,20 @@ _plan = compiled(_plan_loop)
 
 
 def moved_by_planes(
-    trees: TreeEnsemble, plan: Plan, codes: Any, donors: Sequence[Any], change: Float[np.ndarray, "u r k n"]
-) -> Float[np.ndarray, "k n"]:
-    """The sums of each row without the base; what moving changes in them goes into `change`."""
+    trees: TreeEnsemble,
+    plan: Plan,
+    codes: Any,
+    donors: Sequence[Any] | np.ndarray,
+    into: tuple[Float[np.ndarray, "k m"], Float[np.ndarray, "u r k m"]],
+    at: int,
+) -> None:
+    """The sums of each row without the base, and what moving changes in them, from place `at` of `into` on."""
     n = codes.shape[1]
     value, _ = steady(trees)
     leaves = np.ascontiguousarray(value[trees.feature < 0].T)
-    total = np.empty((trees.outputs, n))
-    given = np.empty((len(donors), *codes.shape), dtype=codes.dtype)
-    for copy, donor in enumerate(donors):
+    total, change = into
+    given = donors if isinstance(donors, np.ndarray) else np.empty((len(donors), *codes.shape), codes.dtype)
+    for copy, donor in enumerate([] if given is donors else donors):
         given[copy] = donor
     questions = trees.questions
 
@@ -181,11 +198,10 @@ def moved_by_planes(
         _moved(
             codes, given, start, stop, plan.first_node, questions.column[plan.node].astype(np.int64),
             questions.rank[plan.node], plan.left, plan.right, plan.first_leaf, plan.first_entry, plan.unit,
-            plan.first_asked, plan.asked, plan.first_step, plan.step, leaves, trees.output, total, change,
+            plan.first_asked, plan.asked, plan.first_step, plan.step, leaves, trees.output, total, change, at,
         )  # fmt: skip
 
     share(part, n, ROWS_PER_THREAD)
-    return total
 
 
 @no_type_check
@@ -200,7 +216,7 @@ line_up = compiled(_line_up)
 @no_type_check  # a plain function too
 def _loop(
     codes, donors, first_row, last_row, first_node, column, rank, left, right, first_leaf, first_entry, unit,
-    first_asked, asked, first_step, step, leaves, output, total, change,
+    first_asked, asked, first_step, step, leaves, output, total, change, to_row,
 ):  # fmt: skip
     units, copies, outputs, _ = change.shape
     columns = len(codes)
@@ -239,7 +255,7 @@ def _loop(
     moves = line_up(np.empty((units * copies * outputs + 1) * ROWS))
     held, come = np.empty(inner, np.uint64), np.empty(LEAVES + inner, np.uint64)
     values, width = leaves.ravel(), leaves.shape[1]
-    none = np.uint64(0)
+    none, one = np.uint64(0), np.uint64(1)
     for begin in range(first_row, last_row, ROWS):
         rows = min(ROWS, last_row - begin)
         for p in range(columns):
@@ -299,21 +315,36 @@ def _loop(
                     for _ in range(copies % 5):
                         choose(planes, which, a, b, 0, 0, 0, to)
                         which, a, b, to = which + which_by, a + a_by, b + b_by, to + ROWS
-                end = to - copies * ROWS
-                for k in range(low, high):
-                    for c in range(copies):
-                        add_difference(
-                            values, (k - low) * width + first_leaf[t], planes, end + c * ROWS,
-                            here, (k - low) * ROWS, moves, ((unit[e] * copies + c) * outputs + k) * ROWS,
-                        )  # fmt: skip
+                end = to - (copies + 1) * ROWS
+                for c in range(copies):
+                    end += ROWS
+                    turned = differ(planes, end, root)
+                    if turned == none:
+                        continue
+                    many = ones(turned) > FEW
+                    for k in range(low, high):
+                        table, to = (
+                            (k - low) * width + first_leaf[t],
+                            ((unit[e] * copies + c) * outputs + k) * ROWS,
+                        )
+                        if many:
+                            add_difference(values, table, planes, end, here, (k - low) * ROWS, moves, to)
+                            continue
+                        left_over = turned
+                        while left_over != none:
+                            r = np.int64(lowest(left_over))
+                            left_over &= left_over - one
+                            moves[to + r] += values[table + planes[end + r]] - here[(k - low) * ROWS + r]
         for k in range(outputs):
             for r in range(rows):
-                total[k, begin + r] = sums[k * ROWS + r]
+                total[k, to_row + begin + r] = sums[k * ROWS + r]
         for u in range(units):
             for c in range(copies):
                 for k in range(outputs):
                     for r in range(rows):
-                        change[u, c, k, begin + r] = moves[((u * copies + c) * outputs + k) * ROWS + r]
+                        change[u, c, k, to_row + begin + r] = moves[
+                            ((u * copies + c) * outputs + k) * ROWS + r
+                        ]
 
 
 _moved = compiled(_loop)

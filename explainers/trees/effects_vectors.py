@@ -56,6 +56,19 @@ def at_most(_: Any, codes: Any, place: Any, rank: Any, out: Any, spot: Any) -> A
     return signature, generate
 
 
+@intrinsic
+def differ(_: Any, planes: Any, place: Any, other: Any) -> Any:
+    """The rows, as the bits of a word, whose ``planes[place + r]`` and ``planes[other + r]`` are different."""
+    signature = numba.types.uint64(planes, place, other)
+
+    def generate(context: Any, builder: Any, _: Any, args: Any) -> Any:
+        data = _data(context, builder, planes, args[0])
+        one, two = (_read(builder, data, spot, _BYTES, 64) for spot in args[1:])
+        return builder.bitcast(builder.icmp_unsigned("!=", one, two), ir.IntType(64))
+
+    return signature, generate
+
+
 def _chooser(times: int) -> Any:
     """``choose(planes, mask, left, right, mask_by, left_by, right_by, out)``, all but the first places in `planes`:
     ``planes[out + r]`` is of `left` where `mask` is 255, of `right` where it is 0; so often, a step further each time.

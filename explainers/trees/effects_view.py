@@ -75,6 +75,12 @@ class TreeView:
         """Whether outputs are the sums of leaves, up to their sign."""
         return self.scale == "signed" or self.trees.link in ("identity", "probability")
 
+    @property
+    def boosted(self) -> bool:
+        """Whether outputs are the probabilities of all classes, and the sums their log-odds."""
+        kind = "logistic" if self.trees.outputs == 1 else "softmax"
+        return self.scale == "linked" and self.trees.link == kind and self.outputs > 1
+
     def codes(self, matrix: Float[np.ndarray, "n d"]) -> Any:
         """The trees' codes ``(p, n)`` of cases given by their codes in the schema."""
         values = _columns(self.model, self.schema, self.schema.decode(matrix))
@@ -103,6 +109,12 @@ class TreeView:
         scored = self.scored(flat).reshape(*shape[:-2], shape[-1], -1)
         index = np.broadcast_to(targets[:, None], (*scored.shape[:-1], 1))
         return np.asarray(np.take_along_axis(scored, index, axis=-1)[..., 0])
+
+    def output(self, sums: Float[np.ndarray, "k n"], column: int) -> Float[np.ndarray, " n"]:
+        """One column of `scored`, to the last bit."""
+        if len(sums) == 1 and self.outputs == 2 and column == 1:
+            return self._second(sums[0], np.ones(1, dtype=np.int64))
+        return self.scored(sums.T)[:, column]
 
     def _second(self, sums: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """One sum tells both classes."""

@@ -200,6 +200,16 @@ class TreeEnsemble:
         return int((self.feature < 0).sum())
 
     @cached_property
+    def covered(self) -> bool:
+        """Whether it is known how much training weight went each way."""
+        return self.leaves == self.trees or bool(self.cover.any())
+
+    @cached_property
+    def asks_sets(self) -> bool:
+        """Whether a node asks for a set of categories."""
+        return bool((self.chosen >= 0).any())
+
+    @cached_property
     def parent(self) -> Int[np.ndarray, " n"]:
         """The node above each node; -1 above a root."""
         found = np.full(len(self.feature), -1, dtype=np.int64)

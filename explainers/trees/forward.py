@@ -23,8 +23,8 @@ ROWS_PER_THREAD = 4096
 
 def sums(trees: TreeEnsemble, X: np.ndarray) -> np.ndarray:
     """The leaves' sums ``(m, k)`` for rows ``(m, c)``, base included."""
-    out = np.tile(trees.base, (len(X), 1))
-    if (trees.chosen >= 0).any():
+    out = np.repeat(trees.base[None], len(X), axis=0)
+    if trees.asks_sets:
         add_trees(trees, trees.questions.codes(X), out)
         return out
     packed = _packed_values(trees)

@@ -158,20 +158,40 @@ add_lines = compiled(_dense_loop)
 
 @no_type_check
 def _few_loop(codes, begin, end, chosen, bits, condition, column, rank, right, lines, table, lanes, sums):
-    """The same for few rows, one by one: vectors of a thousand rows would be mostly empty."""
+    """The same for few rows, one by one: vectors of a thousand rows would be mostly empty.
+
+    All lines of a row are found before the first is read, so that many of them wait for memory at once. Positions are
+    unsigned: a signed one may count from the end, and such lines are not added by vectors.
+    """
+    groups, one = len(chosen), np.uint64(1)
+    line_of = np.empty(groups + TOGETHER - 1, dtype=np.uint64)
+    line_of[groups:] = lines[groups] * lanes
+    total = np.empty(lanes)
     for r in range(begin, end):
-        for i in range(len(chosen)):
+        own = codes[:, r].copy()
+        for i in range(groups):
             g = chosen[i]
-            pattern, mark = 0, 1
-            for bit in range(bits[g], bits[g + 1]):
-                holds = True
-                for k in range(condition[bit], condition[bit + 1]):
-                    holds &= (codes[column[k], r] > rank[k]) == right[k]
-                pattern |= mark if holds else 0
+            bit, last, pattern, mark = np.uint64(bits[g]), np.uint64(bits[g + 1]), 0, 1
+            k = np.uint64(condition[bit])
+            while bit < last:
+                bit += one
+                end_of_bit = np.uint64(condition[bit])
+                fails = False
+                while k < end_of_bit:
+                    fails |= (own[np.uint64(column[k])] > rank[k]) != right[k]
+                    k += one
+                pattern |= 0 if fails else mark
                 mark <<= 1
-            base = (lines[i] + pattern) * lanes
-            for lane in range(sums.shape[1]):
-                sums[r, lane] += table[base + lane]
+            line_of[i] = (lines[i] + pattern) * lanes
+        total[:] = 0.0
+        for i in range(0, groups, TOGETHER):
+            a, b, c, d = line_of[i], line_of[i + 1], line_of[i + 2], line_of[i + 3]
+            for place in range(lanes):
+                lane = np.uint64(place)
+                first = np.float64(table[a + lane]) + np.float64(table[b + lane])
+                total[lane] += first + (np.float64(table[c + lane]) + np.float64(table[d + lane]))
+        for lane in range(sums.shape[1]):
+            sums[r, lane] += total[lane]
 
 
 add_lines_of_few = compiled(_few_loop)

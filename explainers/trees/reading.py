@@ -39,6 +39,7 @@ class TreeReading:
             getattr(model.predictor, "columns", None), "matrix", None
         )  # a file's columns
         self._checked = False
+        self._players: tuple[tuple[str, ...], np.ndarray | None] = (), None
 
     @cached_property
     def refusal(self) -> str | None:
@@ -71,6 +72,13 @@ class TreeReading:
 
     def players(self, model: Model, schema: Schema) -> Int[np.ndarray, " c"]:
         """The feature that each of the trees' columns comes from."""
+        names, found = self._players
+        if found is None or names != schema.names:
+            found = self._traced(model, schema)
+            self._players = schema.names, found  # at once: other threads may ask
+        return found
+
+    def _traced(self, model: Model, schema: Schema) -> Int[np.ndarray, " c"]:
         if model.features is None:
             inputs = list(range(len(schema.names)))
         else:  # LightGBM stores names without blanks
@@ -90,10 +98,10 @@ class TreeReading:
 
         Raises `ModelFailure` where the trees' sums are not the model's.
         """
-        if self.pipeline is None and all(feature.codes_are_values for feature in cases.schema.features):
+        if self.pipeline is None and cases.schema.codes_are_values:
             rows = cases.matrix
             chosen = self.players(model, cases.schema)
-            if len(chosen) != rows.shape[1] or (chosen != np.arange(len(chosen))).any():
+            if not np.array_equal(chosen, np.arange(rows.shape[1])):
                 rows = np.ascontiguousarray(rows[:, chosen])
         else:
             rows = self._prepared(model, cases.X)

@@ -64,9 +64,7 @@ def path_dependent(
 
     `player[c]` is the feature that column `c` belongs to. Tables are kept with the ensemble for the next call.
     """
-    from explainers.trees.walk import walk
-
-    if trees.leaves > trees.trees and not trees.cover.any():
+    if not trees.covered:
         raise UnsupportedModel(
             f"The file of this model ({trees.family}) does not say how much training data went each way, which path-dependent "
             "values need. Name reference cases: TreeShap(background=100)."
@@ -78,6 +76,8 @@ def path_dependent(
         kernel = "walk" if banks is None or not _worth_tables(trees, key, banks, player, len(X)) else "tables"
     values = np.zeros((len(X), players, trees.outputs))
     if kernel == "walk":
+        from explainers.trees.walk import walk
+
         _in_portions(lambda rows: walk(trees, player, trees.questions.codes(X[rows]), values[rows]), X, 0.3, progress)  # fmt: skip
     else:
         tables = _tables(trees, key, banks or [], lambda bank: bank.build(None))
@@ -87,10 +87,10 @@ def path_dependent(
 
 def _worth_tables(trees: TreeEnsemble, key: Any, banks: list[Any], player: np.ndarray, rows: int) -> bool:
     """Whether tables exist, or walking would by now have taken longer than making them: callers come back for one row more."""
-    from explainers.trees.walk import most_players
-
     if key in trees._shelf:
         return True
+    from explainers.trees.walk import most_players
+
     players = trees.kept(("most", player.tobytes()), lambda: most_players(trees, player))
     walked = trees.kept(("walked", key), lambda: [0.0])
     walked[0] += rows * len(trees.feature) * STEP * (8 + players)
@@ -168,10 +168,11 @@ def expected_value(trees: TreeEnsemble) -> Float[np.ndarray, " k"]:
 
 def _banks(trees: TreeEnsemble, player: np.ndarray, players: int, kind: Any) -> list[Any] | None:
     """Room for the tables of all outputs; ``None`` where they would be too large."""
-    from explainers.trees.bank import Bank
-    from explainers.trees.patterns import MOST_BITS, groups_of
 
     def made() -> Any:
+        from explainers.trees.bank import Bank
+        from explainers.trees.patterns import MOST_BITS, groups_of
+
         if trees.leaves > TABLE_BYTES // 64:
             return None
         groups = groups_of(trees, player)

@@ -44,6 +44,7 @@ def further_steps() -> Iterator[Callable[[], None]]:
     for codes in CODES:
         yield partial(_walks, codes)
         yield partial(_moves, codes)
+    yield _ranks
 
 
 def note() -> Path:
@@ -134,13 +135,16 @@ def _one_case(codes: Any) -> None:
 
 def _curves(codes: Any) -> None:
     from explainers.trees.effects_curves import Runs, curves, reached
+    from explainers.trees.effects_linked import Events, linked_moments
     from explainers.trees.effects_paths import Paths
 
     trees = _trees(codes)
     found = trees.questions.codes(_rows())
     paths = Paths.of(trees, range(COLUMNS))
-    curves(trees, paths, Runs.of(trees, paths, [found] * COLUMNS), found)
+    runs = Runs.of(trees, paths, [found] * COLUMNS)
+    curves(trees, paths, runs, found)
     reached(trees, paths, found)
+    linked_moments(trees, paths, runs, Events.of(trees, paths, runs), found, 1)
 
 
 def _tables(codes: Any, precision: Any) -> None:
@@ -186,3 +190,11 @@ def _moves(codes: Any) -> None:
             moved(trees, range(COLUMNS), COLUMNS, own, [found[:, ::-1].copy()])
     sums = [np.zeros(shape) for shape in ((ROWS,), (3, ROWS), (3, ROWS), (3, 3, ROWS))]
     add_pairs(trees, range(COLUMNS), found, np.arange(2), 0, (sums[0], sums[1], sums[2], sums[3]))
+
+
+def _ranks() -> None:
+    from explainers.trees.effects_ranks import RankTally
+
+    rows = np.arange(ROWS)
+    tally = RankTally(rows % 2 == 0, np.zeros((1, ROWS)), np.zeros(1), rows / 2.0)
+    tally.add(0, None, rows)

@@ -150,6 +150,40 @@ def test_a_given_schema_is_obeyed() -> None:
         Dataset.from_frame(frame().assign(ward="z"), "died", schema=data().schema)
 
 
+def test_rows_under_a_known_schema() -> None:
+    held = Dataset.from_frame(pd.DataFrame({"a": [1.5, 2.5], "b": [0, 1], "t": [1, 0]}), "t")
+    row = pd.DataFrame({"a": [3.5], "b": [1]}, index=[17])
+    for given in (row, row[["b", "a"]], row.assign(more="x"), pd.concat([row] * 40)):
+        cases = Dataset.from_frame(given, schema=held.schema)
+        assert cases.schema == held.schema.with_target(None)
+        np.testing.assert_array_equal(cases.matrix, [[3.5, 1.0]] * len(given))
+        pd.testing.assert_frame_equal(cases.X, held.schema.decode(cases.matrix))
+        assert list(cases.X.index) == list(range(len(given)))
+        assert cases.role.tolist() == ["unknown"] * len(given)
+    row.loc[17, "a"] = 9.0
+    assert cases.matrix[0, 0] == 3.5
+    numbered = Dataset.from_frame(pd.DataFrame([[1.5, 2.5]], columns=[0, 1]))
+    assert numbered.schema.names == ("0", "1")
+    again = Dataset.from_frame(pd.DataFrame([[3.5, 4.5]], columns=[0, 1]), schema=numbered.schema)
+    assert again.matrix.tolist() == [[3.5, 4.5]]
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        (pd.DataFrame({"a": [1.0]}), "The data lack 'b'. They have 'a'"),
+        (pd.DataFrame([[1.0, 1.0, 1.0]], columns=["a", "b", "b"]), "'b' occur more than once"),
+        (pd.DataFrame({"a": [], "b": []}), "The table is empty: 0 rows, 2 columns"),
+        (pd.DataFrame({"a": [np.inf], "b": [1.0]}), "Infinite values in 'a'"),
+        (pd.DataFrame({"a": ["old"], "b": [1.0]}), "'a' should hold numbers"),
+    ],
+)
+def test_rows_that_do_not_fit_a_known_schema_are_refused(row: pd.DataFrame, sentence: str) -> None:
+    held = Dataset.from_frame(pd.DataFrame({"a": [1.5, 2.5], "b": [0.5, 1.5]}))
+    with pytest.raises(SchemaMismatch, match=sentence):
+        Dataset.from_frame(row, schema=held.schema)
+
+
 @pytest.mark.parametrize(
     ("shape", "given"),
     [((1, 5, 6), (3, 5, 6)), ((3, 5, 6), (3, 5, 6, 3)), ((3, 5, 6), (3, 3, 5, 6)), ((1, 5, 6), (3, 5, 6, 1))],

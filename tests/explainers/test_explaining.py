@@ -115,6 +115,27 @@ def test_cases_may_be_another_data_set_under_the_schema_of_the_data() -> None:
     assert explain(model(), data(), Echo(), rows=data().with_matrix(codes)).values[0, 0] == 0.25
 
 
+@pytest.mark.parametrize("row", [{"a": [2.5], "w": ["y"]}, {"w": ["y"], "a": [2.5]}, {"w": ["y"], "more": [1], "a": [2.5]}])  # fmt: skip
+def test_cases_may_be_a_frame(row: dict) -> None:
+    held, cases, given = model(), data(), pd.DataFrame(row)
+    encoded = Dataset.from_frame(given, schema=cases.schema)
+    result = explain(held, cases, Echo(), rows=given)
+    assert result.values.tolist() == [[2.5, 1.0]]
+    same = explain(held, cases, Echo(), rows=encoded)
+    assert (result.output.tolist(), result.targets) == (same.output.tolist(), same.targets)
+    assert result.provenance["rows"] == same.provenance["rows"] == encoded.digest
+    assert Request.of(held, cases, Echo(), given) == Request.of(held, cases, Echo(), encoded)
+    given["a"] = 7.0  # the result does not follow
+    assert result.provenance["rows"] == encoded.digest
+
+
+def test_cases_of_the_same_features_are_not_encoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    held, cases = model(), data()
+    named = Dataset.from_frame(frame().assign(t=1), "t", schema=cases.schema)
+    monkeypatch.setattr(type(cases.schema), "encode", None)
+    assert explain(held, cases, Echo(), rows=named).values.tolist() == cases.matrix.tolist()
+
+
 @pytest.mark.parametrize(
     ("settings", "error", "sentence"),
     [
@@ -130,6 +151,9 @@ def test_cases_may_be_another_data_set_under_the_schema_of_the_data() -> None:
             SchemaMismatch,
             "unknown categories: 'z'",
         ),
+        ({"rows": pd.DataFrame({"a": [1.0]})}, SchemaMismatch, "The data lack 'w'"),
+        ({"rows": pd.DataFrame({"a": [1.0], "w": ["z"]})}, SchemaMismatch, "unknown categories: 'z'"),
+        ({"rows": pd.DataFrame({"a": [], "w": []})}, SchemaMismatch, "The table is empty"),
         (
             {"rows": Dataset.from_texts(["a"])},
             SchemaMismatch,
@@ -144,6 +168,12 @@ def test_cases_may_be_another_data_set_under_the_schema_of_the_data() -> None:
 def test_what_does_not_fit_is_refused_by_name(settings: dict, error: type, sentence: str) -> None:
     with pytest.raises(error, match=sentence):
         explain(model(), data(), Echo(), **settings)
+
+
+def test_a_frame_is_no_pictures() -> None:
+    pictures = Dataset.from_images(np.zeros((2, 4, 4), np.uint8))
+    with pytest.raises(SchemaMismatch, match="rows are a DataFrame, the data of modality image"):
+        explain(Model.wrap(lambda X: X[:, 0, 0, 0]), pictures, ForPictures(), rows=pd.DataFrame({"a": [1]}))
 
 
 def test_things_that_are_no_model_no_data_or_no_explainer() -> None:

@@ -78,6 +78,19 @@ TRUTHS = {
     "names": (("no", "yes"), (), ["yes", "no", None], [1, 0, -1]),
     "labels": (("no", "yes"), (0, 1), [1, 0, 1.0], [1, 0, 1]),
     "positions": (("no", "yes"), (), [1, 0, True], [1, 0, 1]),
+    "many rows of few labels": (
+        ("no", "yes"),
+        (),
+        ["yes", None, "no"] * 50 + [np.nan],
+        [1, -1, 0] * 50 + [-1],
+    ),
+    "nothing known": (("no", "yes"), (), [None, np.nan], [-1, -1]),
+    "one label in several forms": (
+        ("no", "yes"),
+        (),
+        [True, 1, 1.0, np.int64(1), np.bool_(False)],
+        [1, 1, 1, 1, 0],
+    ),
     "numbers as classes": ((1, 2), (), [2, 1, np.nan], [1, 0, -1]),
 }
 

@@ -137,6 +137,70 @@ def test_encode_and_decode_are_inverse_on_codes() -> None:
     assert schema.categorical == (0, 2)
 
 
+NUMBERS = {
+    "numbers": {"a": [1.5, np.nan, -0.0], "b": [3, 4, 5]},
+    "small and unsigned": {"a": np.array([1, 2, 3], np.int8), "b": np.array([1, 2**53, 3], np.uint64)},
+    "single precision": {"a": np.array([0.1, 0.2, np.nan], np.float32), "b": [0.1, 0.2, 0.3]},
+    "0/1": {"a": [0, 1, 1], "b": [0.0, np.nan, 1.0]},
+    "a zero with a sign": {"a": [1.0, -0.0, 0.0], "b": [1.5, 2.5, 3.5]},
+    "nullable": {"a": pd.array([1, None, 0], dtype="Int64"), "b": [1.5, 2.5, 3.5]},
+    "objects": {"a": np.array([0, 1, None], dtype=object), "b": [1.5, 2.5, 3.5]},
+    "text that is a number": {"a": [0, 1, 1], "b": ["1.5", "2", "3"]},
+}
+
+
+@pytest.mark.parametrize("times", [1, 20])
+@pytest.mark.parametrize("case", list(NUMBERS))
+def test_frames_of_numbers_are_encoded_at_once_as_column_by_column(case: str, times: int) -> None:
+    small = case.startswith(("0/1", "a zero", "nullable", "objects", "text"))
+    first = Feature("a", "boolean", categories=(0, 1), dtype="int64") if small else Feature("a")
+    schema = Schema((first, Feature("b")))
+    frame = pd.concat([pd.DataFrame(NUMBERS[case])] * times)
+    for part in (frame, frame.iloc[1:2], frame[["b", "a"]], frame.assign(c="other")):
+        expected = np.column_stack([feature.encode(part[feature.name]) for feature in schema.features])
+        codes = schema.encode(part)
+        np.testing.assert_array_equal(codes, expected)
+        np.testing.assert_array_equal(np.signbit(codes), np.signbit(expected))
+        assert (codes.dtype, codes.flags.c_contiguous) == (np.float64, True)
+
+
+@pytest.mark.parametrize("rows", [1, 50])
+@pytest.mark.parametrize("value", [2, -1, 0.5, np.inf])
+def test_numbers_that_are_no_category_are_named(value: float, rows: int) -> None:
+    schema = Schema((Feature("a", "boolean", categories=(0, 1), dtype="int64"), Feature("b")))
+    frame = pd.DataFrame({"a": [value] + [1] * (rows - 1), "b": 2.5})
+    with pytest.raises(SchemaMismatch, match=f"'a' has unknown categories: '{value}"):
+        schema.encode(frame)
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (40, 1), (40, 3)])
+def test_codes_are_not_the_memory_of_the_frame(shape: tuple) -> None:
+    values = np.ones(shape)
+    frame = pd.DataFrame(values, columns=[f"c{i}" for i in range(shape[1])], copy=False)
+    codes = infer_schema(frame).encode(frame)
+    values[:] = 7
+    np.testing.assert_array_equal(codes, np.ones(shape))
+
+
+def test_another_target_keeps_what_is_known_of_the_features() -> None:
+    schema = Schema((Feature("a"), Feature("b", "boolean", categories=(0, 1), dtype="int64")), target="t")
+    assert schema.with_target("t") is schema
+    assert schema.position("b") == 1
+    other = schema.with_target(None)
+    assert other == Schema(schema.features)
+    assert (schema.target, other.names, other.position("b")) == ("t", schema.names, 1)
+
+
+def test_a_decoded_frame_may_be_renamed() -> None:
+    schema = Schema((Feature("a"), Feature("b")))
+    first = schema.decode(np.zeros((1, 2)))
+    first.columns.name = "patient"
+    first.columns = ["x", "y"]
+    second = schema.decode(np.zeros((1, 2)))
+    assert (list(second.columns), second.columns.name) == (["a", "b"], None)
+    assert schema.decode(np.zeros((0, 2))).shape == (0, 2)
+
+
 def test_corrected_features_replace_inferred_ones() -> None:
     schema = infer_schema(pd.DataFrame({"age": [63, 41], "sex": [0, 1]}))
     better = schema.replace(Feature("age", "integer", label="Age", unit="years", low=0, high=120))

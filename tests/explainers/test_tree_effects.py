@@ -70,6 +70,12 @@ def test_moving_a_unit_gives_the_sums_of_the_moved_rows(outputs, joint, planes, 
                 Y[:, column] = X[order, column]
             np.testing.assert_allclose((total + change[unit, repeat]).T, ensemble.raw(Y), atol=1e-11)
     assert (change[3] == 0).all()  # a unit of no column
+    into = np.full((outputs, 900), 7.0), np.full((4, 7, outputs, 900), 7.0)
+    moved(ensemble, units, 4, codes, np.stack([codes[:, order] for order in orders]), into, 150)
+    for part, whole in zip(into, (total, change), strict=True):
+        np.testing.assert_array_equal(part[..., 150:850], whole)
+        assert (part[..., :150] == 7.0).all()
+        assert (part[..., 850:] == 7.0).all()
 
 
 @pytest.mark.parametrize(("outputs", "joint"), [(1, False), (3, False), (3, True)])
@@ -125,9 +131,11 @@ def test_curves_equal_those_of_asking(link, outputs, joint, truth):
 def test_the_mean_is_over_all_cases_whatever_is_kept(link, outputs, joint, truth):
     call = {"target": 1} if outputs > 1 else {}
     found, asked = both(ex.PartialDependence(grid=5, curves=11), link, outputs, joint, truth, **call)
-    for part in ("mean", "curves"):
+    # the last step to a boosted classifier's probability is in single precision
+    near = 2e-7 if link in ("logistic", "softmax") else 1e-10
+    for part, atol in (("mean", near), ("curves", 1e-10)):
         for a, b in zip(getattr(found, part), getattr(asked, part), strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10)
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=atol)
     assert found.curves[0].shape[0] == 11
     np.testing.assert_array_equal(found.diagnostics["curve_rows"], asked.diagnostics["curve_rows"])
     counted = link in ("identity", "probability")
@@ -135,7 +143,7 @@ def test_the_mean_is_over_all_cases_whatever_is_kept(link, outputs, joint, truth
     for j in range(COLUMNS):  # where rows are only counted, the error is that of the curves that are kept
         rows = found.curves[j] if counted else None
         expected = asked.standard_error[j] if rows is None else rows.std(axis=0, ddof=1) / np.sqrt(90)
-        np.testing.assert_allclose(found.standard_error[j], expected, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(found.standard_error[j], expected, rtol=1e-9, atol=max(near / 10, 1e-12))
 
 
 @every_link
@@ -230,6 +238,22 @@ def test_repeats_that_do_not_fit_together_give_the_same(monkeypatch):
     whole = ex.explain(model, data, explainer)
     monkeypatch.setattr("explainers.methods.permutation_importance.ANSWER_BYTES", 8 * 50 * COLUMNS * 2)
     assert_equal(ex.explain(model, data, explainer), whole)
+
+
+@pytest.mark.parametrize(("metric", "target"), [("auc", None), ("auc", 0), ("auc", 1), ("accuracy", None)])
+def test_any_share_of_the_units_gives_the_same_scores(metric, target, monkeypatch):
+    """One unit at a time, and each thread some of them; a feature that is the same everywhere loses nothing at all."""
+    ensemble, whole = random_ensemble(3, "logistic"), cases(300, truth="two")
+    data = ex.Dataset.from_frame(whole.X.assign(c=3.0, y=whole.y), target="y")
+    model, explainer = model_of(ensemble, known=True), ex.PermutationImportance(metric=metric, repeats=3)
+    asked = ex.explain(model_of(ensemble, known=False), data, explainer, target=target)
+    for rows, least in ((1, 1), (2**21, 1), (2**21, 2**14)):
+        monkeypatch.setattr("explainers.methods.permutation_importance.SCORED_ROWS", rows)
+        monkeypatch.setattr("explainers.methods.permutation_importance.ROWS_PER_THREAD", least)
+        found = ex.explain(model, data, explainer, target=target)
+        assert_equal(found, asked)
+        assert found.values[2] == 0.0
+        assert found.diagnostics["kernel"].startswith("tree moves")
 
 
 def test_columns_made_from_one_feature_move_together():

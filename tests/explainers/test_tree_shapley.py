@@ -106,6 +106,18 @@ def test_single_precision_is_near_double():
         assert np.abs(single - double).max() > 0  # they are two precisions
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("trees", [1, 7, 40])
+def test_a_row_alone_has_the_values_it_has_among_many(trees, kind):
+    trees, X, _, player, d = case(trees, columns=8, depth=6, trees=trees)
+    X = np.tile(X, (40, 1))[:40]  # more than are looked up one by one
+    many = path_dependent(trees, player, d, X, kernel="tables", kind=kind).values
+    for rows in (slice(0, 1), slice(2, 7)):
+        few = path_dependent(trees, player, d, X[rows], kernel="tables", kind=kind).values
+        assert np.allclose(few, many[rows], rtol=0, atol=1e-5 if kind is np.float32 else 1e-12)
+        assert np.abs(few).max() > 0.01
+
+
 def test_more_features_than_a_line_has_places():
     trees, X, background, player, d = case(1, columns=150, depth=5, trees=60)
     tables = path_dependent(trees, player, d, X, kernel="tables", **DOUBLE)

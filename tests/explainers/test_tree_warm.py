@@ -67,7 +67,7 @@ for name, (fitted, frame) in models.items():
     asked += [(ex.TreeShap(background=20, background_errors=False), range(60))]
     asked += [(ex.TreeShap(background=b, precision=p), rows) for b in (0, 5) for p in ("single", "double") for rows in ([1], range(60))]
     asked += [(ex.TreeShapInteractions(background=b), rows) for b in (0, 5) for rows in ([1], range(60))]
-    asked += [(ex.PartialDependence(cases=1), [0]), (ex.PartialDependence(cases=20), range(100)), (ex.PermutationImportance(), None)]
+    asked += [(ex.PartialDependence(cases=1), [0]), (ex.PartialDependence(cases=20), range(100)), (ex.PartialDependence(curves=2), range(100)), (ex.PermutationImportance(), None)]
     asked += [(ex.AccumulatedLocalEffects(), range(300)), (ex.InteractionStrength(), range(100))]
     for explainer, rows in asked:
         ex.explain(model, data, explainer, rows, target)

@@ -16,7 +16,7 @@ from explainers.errors import (
     UnsupportedModel,
 )
 from explainers.explainer import Explainer, Problem, why_not
-from explainers.explaining import Provenance, Request, applicable, explain
+from explainers.explaining import Provenance, Request, applicable, cost, explain
 from explainers.explanation import (
     Attribution,
     Counterfactuals,
@@ -87,6 +87,7 @@ __all__ = [
     "calibration_near",
     "convert",
     "correlated_groups",
+    "cost",
     "explain",
     "guess_role",
     "guess_target",

@@ -5,13 +5,19 @@ from __future__ import annotations
 import base64
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
 
 Space = Literal["probability", "raw", "target"]
 E = TypeVar("E", bound="Explanation")
+
+if TYPE_CHECKING:
+    CaseValues = Any  # who draws tables knows that they are one array
+else:
+    #: Values of cases: one array, or for texts, which have as many words as they like, one array each.
+    CaseValues = np.ndarray | tuple[np.ndarray, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +73,8 @@ class Attribution(Explanation):
     """How much each feature, pixel or token of each case contributed.
 
     Attributes:
-        values: signed, never rescaled. Tables ``(m, d)``, images ``(m, c, h, w)`` or ``(m, 1, h, w)``; with
-            ``target="all"`` a last axis ``k``.
+        values: signed, never rescaled. Tables ``(m, d)``, images ``(m, c, h, w)`` or ``(m, 1, h, w)``; of texts one
+            array ``(words,)`` each, whose words are ``diagnostics["tokens"]``. With ``target="all"`` a last axis ``k``.
         base_value, output: ``(m,)``, or ``(m, k)`` for all outputs, in `space`. For methods without a reference
             the base value is NaN.
         targets: the label of the output explained for each case; for ``"all"`` the labels of all outputs.
@@ -77,17 +83,19 @@ class Attribution(Explanation):
         reference: what the values are compared with; ``None`` where there is no reference.
     """
 
-    values: np.ndarray
+    values: CaseValues
     base_value: np.ndarray
     output: np.ndarray
     space: str
     targets: tuple[Any, ...]
-    standard_error: np.ndarray | None = None
-    background_error: np.ndarray | None = None
+    standard_error: CaseValues | None = None
+    background_error: CaseValues | None = None
     reference: Reference | None = None
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per case and name (and output): value and both errors."""
+        """One row per case and name (and output): value and both errors. Of texts one row per case and word."""
+        if isinstance(self.values, tuple):
+            return self._of_words()
         if self.values.ndim not in (2, 3) or self.values.shape[1] != len(self.names):
             flat = self.values.reshape(len(self.values), -1)
             cases, places = np.indices(flat.shape)
@@ -104,6 +112,19 @@ class Attribution(Explanation):
             error = getattr(self, name)
             table[name] = np.nan if error is None else error.ravel()
         return pd.DataFrame(table)
+
+    def _of_words(self) -> pd.DataFrame:
+        tokens = self.diagnostics.get("tokens") or [("",) * len(text) for text in self.values]
+        rows = [(case, place, word) for case, text in enumerate(tokens) for place, word in enumerate(text)]
+        table = pd.DataFrame(rows, columns=["case", "place", "word"])
+        if self.base_value.ndim == 2:
+            outputs = pd.DataFrame({"output": np.array(self.targets, dtype=object)})
+            table = table.merge(outputs, how="cross")
+        for name in ("values", "standard_error", "background_error"):
+            found = getattr(self, name)
+            numbers = np.nan if found is None else np.concatenate([np.empty(0), *map(np.ravel, found)])
+            table["value" if name == "values" else name] = numbers
+        return table
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -296,5 +317,15 @@ def _unpack(value: Any) -> Any:
     if "__tuple__" in value:
         return tuple(_unpack(v) for v in value["__tuple__"])
     if "__list__" in value:
-        return np.array([_unpack(v) for v in value["__list__"]], dtype=object)
+        return _objects([_unpack(v) for v in value["__list__"]])
     return {k: _unpack(v) for k, v in value.items()}
+
+
+def _objects(values: list[Any]) -> np.ndarray:
+    """An array of objects; arrays in it stay apart, whatever their shapes."""
+    if not any(isinstance(value, np.ndarray) for value in values):
+        return np.array(values, dtype=object)
+    found = np.empty(len(values), dtype=object)
+    for i, value in enumerate(values):
+        found[i] = value
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from explainers.explainer import Explainer
 from explainers.methods.accumulated_local_effects import AccumulatedLocalEffects
 from explainers.methods.counterfactual import Counterfactual
+from explainers.methods.exact_shap import ExactShap
 from explainers.methods.grad_cam import GradCam
 from explainers.methods.integrated_gradients import IntegratedGradients
 from explainers.methods.interaction_strength import InteractionStrength
@@ -13,7 +14,9 @@ from explainers.methods.lime import Lime
 from explainers.methods.occlusion import Occlusion
 from explainers.methods.partial_dependence import PartialDependence
 from explainers.methods.permutation_importance import PermutationImportance
+from explainers.methods.permutation_shap import PermutationShap
 from explainers.methods.saliency import Saliency
+from explainers.methods.sensitivity import Sensitivity
 from explainers.methods.tree_shap import TreeShap
 from explainers.methods.tree_shap_interactions import TreeShapInteractions
 
@@ -21,6 +24,7 @@ __all__ = [
     "EXPLAINERS",
     "AccumulatedLocalEffects",
     "Counterfactual",
+    "ExactShap",
     "GradCam",
     "IntegratedGradients",
     "InteractionStrength",
@@ -29,7 +33,9 @@ __all__ = [
     "Occlusion",
     "PartialDependence",
     "PermutationImportance",
+    "PermutationShap",
     "Saliency",
+    "Sensitivity",
     "TreeShap",
     "TreeShapInteractions",
 ]
@@ -37,6 +43,8 @@ __all__ = [
 EXPLAINERS: tuple[type[Explainer], ...] = (
     TreeShap,
     KernelShap,
+    ExactShap,
+    PermutationShap,
     Lime,
     Saliency,
     IntegratedGradients,
@@ -46,6 +54,7 @@ EXPLAINERS: tuple[type[Explainer], ...] = (
     PartialDependence,
     AccumulatedLocalEffects,
     InteractionStrength,
+    Sensitivity,
     TreeShapInteractions,
     Counterfactual,
 )

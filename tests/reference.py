@@ -34,3 +34,26 @@ def background_game(predict, data, case, background):
         return predict(data.with_matrix(codes).X).mean(axis=0)
 
     return value
+
+
+def owen_values(value, unions):
+    """Owen values of ``value(set of players)``: mean marginal contribution over all orders in which unions stay together."""
+    import itertools
+
+    import numpy as np
+
+    def orders():
+        for among in itertools.permutations(range(len(unions))):
+            for within in itertools.product(*(itertools.permutations(unions[i]) for i in among)):
+                yield [player for part in within for player in part]
+
+    totals = [np.asarray(0.0)] * sum(map(len, unions))
+    count = 0
+    for order in orders():
+        count += 1
+        inside = set()
+        for player in order:
+            before = value(frozenset(inside))
+            inside.add(player)
+            totals[player] = totals[player] + (value(frozenset(inside)) - before)
+    return np.array([total / count for total in totals])

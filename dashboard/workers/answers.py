@@ -119,15 +119,42 @@ def _arrays(value: Any) -> list[np.ndarray]:
 
 
 def _attribution(found: ex.Attribution) -> bool:
+    if isinstance(found.values, tuple):
+        return _of_words(found)
     m = found.base_value.shape[:1]
     errors = (found.standard_error, found.background_error)
     return (
         found.values.ndim >= 2
         and found.values.shape[:1] == found.output.shape[:1] == m
         and found.base_value.ndim in (1, 2)
-        and all(error is None or error.shape == found.values.shape for error in errors)
+        and all(
+            error is None or (isinstance(error, np.ndarray) and error.shape == found.values.shape)
+            for error in errors
+        )
         and bool(np.isfinite(found.values).all())
     )
+
+
+def _of_words(found: ex.Attribution) -> bool:
+    """One array for each text, with a value (for each output) for each of its words."""
+    k = found.base_value.shape[1:]
+    tokens = found.diagnostics.get("tokens")
+    if not isinstance(tokens, tuple) or not all(isinstance(text, tuple) and _texts(text) for text in tokens):
+        return False
+    shapes = [(len(text), *k) for text in tokens]
+    parts = [
+        part for part in (found.values, found.standard_error, found.background_error) if part is not None
+    ]
+    return (
+        found.base_value.ndim in (1, 2)
+        and found.base_value.shape == found.output.shape == (len(tokens), *k)
+        and all(isinstance(part, tuple) and _shapes(part) == shapes for part in parts)
+        and all(bool(np.isfinite(text).all()) for text in found.values)
+    )
+
+
+def _shapes(part: tuple[Any, ...]) -> list[tuple[int, ...] | None]:
+    return [text.shape if isinstance(text, np.ndarray) else None for text in part]
 
 
 def _pair_attribution(found: ex.PairAttribution) -> bool:

@@ -27,7 +27,8 @@ FIRST = ("skops.io",)
 PACKAGES = ("encodings", "explainers")
 LIBRARIES = (
     "torch", "optree", "onnx", "onnxruntime", "catboost", "safetensors.torch", "pyarrow.parquet", "pyarrow.feather",
-    "PIL.Image", "numba", "threadpoolctl", "dashboard.workers.worker", "dashboard.workers.lock",
+    "PIL.Image", "numba", "threadpoolctl", "skimage.segmentation.slic_superpixels",
+    "dashboard.workers.worker", "dashboard.workers.lock",
 )  # fmt: skip
 
 #: What opens the formats that can run code, imported where the operator enabled them.

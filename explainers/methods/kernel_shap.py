@@ -6,6 +6,12 @@ additive function to v (Lundberg and Lee 2017). All coalitions are asked where t
 values are exact. Otherwise pairs of complements are drawn without replacement (`explainers.sampling.coalitions`)
 and the fit is solved in closed form, once for all rows and outputs (`explainers.sampling.shapley_regression`).
 
+Coalitions are asked in rounds, each as large as all before; after each there is a coarser result to look at. With `tolerance`
+a case is done once half of its widest 95 % interval is below it (`explainers.sampling.kernel_estimate`). What the additive fit
+misses is learnt by a `proxy` whose exact values are known, and only the rest is estimated: a polynomial of the masks, which costs next to nothing
+(`explainers.sampling.polynomial`), or trees (`explainers.sampling.proxy`), closer at small budgets where few features act together, for a slow model.
+`groups` of features act as one player.
+
 Cost: (coalitions - 2) x background + 1 model rows for each case, and the background once.
 """
 
@@ -14,14 +20,18 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated, Any, ClassVar, Literal
 
-import numpy as np
-
+from explainers.dataset import Dataset
 from explainers.errors import InvalidSetting
 from explainers.explainer import Explainer, Problem, resolve_space
 from explainers.explanation import Attribution, Explanation
+from explainers.games.cost import rows_asked
+from explainers.games.game import Game
+from explainers.games.opening import game_of, placed
+from explainers.model import Model
 from explainers.progress import Progress
-from explainers.sampling.kernel_estimate import KernelEstimate
-from explainers.sampling.masking import BackgroundGame
+from explainers.sampling.kernel_estimate import KernelEstimate, Spending
+from explainers.sampling.shapley_result import attribution
+from explainers.schema import Modality
 from explainers.settings import Range
 
 
@@ -31,6 +41,10 @@ class KernelShap(Explainer):
 
     background: Annotated[int, Range(1, 10_000)] = 100
     budget: Annotated[int, Range(4, 65_536)] = 1024
+    tolerance: Annotated[float, Range(0.0, 1e12)] | None = None
+    proxy: Literal["polynomial", "trees", "none"] = "polynomial"
+    groups: tuple[tuple[str, ...], ...] = ()
+    segments: Annotated[int, Range(1, 1000)] = 50
     seed: Annotated[int, Range(0, 2**31 - 1)] = 0
     space: Literal["auto", "raw", "probability"] = "auto"
 
@@ -39,6 +53,7 @@ class KernelShap(Explainer):
         "How much does each feature add to this prediction, compared with the reference cases?"
     )
     scope: ClassVar[Literal["case", "data"]] = "case"
+    modalities: ClassVar[tuple[Modality, ...]] = ("table", "image", "text")
     returns: ClassVar[type[Explanation]] = Attribution
     paper: ClassVar[str] = (
         "Lundberg and Lee, A unified approach to interpreting model predictions, NeurIPS 2017"
@@ -46,41 +61,35 @@ class KernelShap(Explainer):
 
     def explain(self, problem: Problem, progress: Progress) -> Attribution:
         """Exact where all coalitions fit the budget, else sampled with a standard error for each value."""
-        d = len(problem.data.schema.names)
-        enough = min(2**d, 2 * d + 2)
-        if self.budget < enough:
-            raise InvalidSetting(
-                f"KernelShap(budget={self.budget}) is too small for {d} features; set budget to {enough} or more."
-            )
         space = resolve_space(self.space, problem.model)
-        background = problem.reference_cases(self.background, self.seed)
-        game = BackgroundGame(
-            problem.model, problem.data, space, problem.cases.matrix, background.matrix, _wanted(problem)
-        )
-        output, empty = game.alone()
-        run = KernelEstimate(game, empty, output)
-        asked = run.over_rows(self.budget, self.seed, progress)
+        table = problem.data.modality == "table"
+        background = problem.reference_cases(self.background, self.seed) if table else None
+        game = game_of(problem, space, background=background, groups=self.groups, about=self.segments)
+        self._check(game)
+        with placed(problem):
+            run = KernelEstimate(game, Spending(self.budget, self.seed, self.tolerance, self.proxy))
 
-        def plain(values: np.ndarray) -> np.ndarray:
-            return values if problem.all_outputs else values[..., 0]
+            def result() -> Attribution:
+                return attribution(problem, game, space, run.found, {**run.facts(), "seed": self.seed})
 
-        return Attribution(
-            names=problem.data.schema.names,
-            values=plain(run.values),
-            base_value=plain(run.base),
-            output=plain(run.full),
-            space=space,
-            targets=problem.target_labels,
-            standard_error=None if asked["exact"] else plain(run.error),
-            background_error=plain(run.spread) if len(background) > 1 else None,
-            reference=problem.reference(background, space),
-            diagnostics={**asked, "background": len(background), "seed": self.seed},
-        )
+            pending: list[Attribution] = []
 
+            def tell(done: int, total: int, partial: Any = None) -> None:  # noqa: ARG001  made here
+                progress(done, total, pending.pop() if pending else None)
 
-def _wanted(problem: Problem) -> Any:
-    """From ``(t, b, k)`` the target's output of each case, ``(t, b, 1)``, or all of them."""
-    if problem.all_outputs:
-        return lambda _, scores: scores
-    targets = problem.targets
-    return lambda which, scores: np.take_along_axis(scores, targets[which][:, None, None], axis=2)
+            run.run(tell, lambda: pending.append(result()))
+        return result()
+
+    def evaluations(self, model: Model, data: Dataset, cases: int) -> int | None:
+        """All coalitions of the budget for each case of a table; segments and words are not counted before."""
+        return rows_asked(data, cases, self.budget, self.groups, self.background)
+
+    def _check(self, game: Game) -> None:
+        u = int(game.players.sum(axis=1).max(initial=0))
+        enough = min(2**u, 2 * u + 2)
+        if self.budget < enough:
+            kind = "features" if game.names != ("picture",) and not self.groups else "players"
+            raise InvalidSetting(
+                f"KernelShap(budget={self.budget}) is too small for {u} {kind}; set budget to {enough} or more, "
+                "or join features: groups=correlated_groups(data)."
+            )

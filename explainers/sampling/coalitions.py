@@ -4,6 +4,9 @@ A coalition and its complement are always asked together. Pairs are stratified b
 gets the same number of coalitions (their leverage scores in Shapley's regression are equal in sum: Musco and
 Witter, "Provably accurate Shapley value estimation via leverage score sampling", 2025), a size that has fewer is
 taken whole and the rest is shared out. Weights are Shapley kernel weight / inclusion probability.
+
+The pairs of a size stand in random order, so the first few of each size are a smaller draw of the same kind: an estimate
+can begin with those (`Coalitions.first_pairs`) and go on with the rest, and nothing is asked twice.
 """
 
 from __future__ import annotations
@@ -46,6 +49,27 @@ class Coalitions:
         """Whether no coalition is left out."""
         return self.drawn == self.existing
 
+    @property
+    def telling(self) -> bool:
+        """Whether these coalitions tell all features apart."""
+        d = self.first.shape[1]
+        rows = centred(self.first)
+        return len(rows) >= d - 1 and bool(np.linalg.matrix_rank(rows.T @ rows, hermitian=True) == d - 1)
+
+    def first_pairs(self, budget: int) -> Int[np.ndarray, " q"]:
+        """Positions of the pairs that a smaller budget would have drawn, ascending: more of every size for a larger one."""
+        d = self.first.shape[1]
+        wanted = _allocate(d, (budget - 2) // 2, self.existing) if 2**d > budget else self.existing
+        place = np.arange(len(self.stratum)) - (np.cumsum(self.drawn) - self.drawn)[self.stratum]
+        return np.flatnonzero(place < np.minimum(wanted, self.drawn)[self.stratum])
+
+    def part(self, pairs: Int[np.ndarray, " q"]) -> Coalitions:
+        """The draw of these pairs alone."""
+        stratum = self.stratum[pairs]
+        drawn = tuple(int(n) for n in np.bincount(stratum, minlength=len(self.existing)))
+        weights = _weights(self.first.shape[1], drawn)[stratum]
+        return Coalitions(self.first[pairs], weights, stratum, drawn, self.existing)
+
 
 def coalitions(d: int, budget: int, seed: int) -> Coalitions:
     """At most `budget` coalitions of `d` features, the empty and the full one included: all where they fit.
@@ -53,13 +77,13 @@ def coalitions(d: int, budget: int, seed: int) -> Coalitions:
     Raises `InvalidSetting` where the budget is too small to tell the features apart.
     """
     if 2**d <= budget:
-        return _all(d)
+        return _all(d, seed)
     if budget < 2 * d + 2:
         raise InvalidSetting(f"{d} features need a budget of at least {2 * d + 2} coalitions; got {budget}.")
     rng = np.random.default_rng(seed)
     for _ in range(100):
         design = _sampled(d, (budget - 2) // 2, rng)
-        if np.linalg.matrix_rank(centred(design.first)) == d - 1:
+        if design.telling:
             return design
     raise InvalidSetting(f"A budget of {budget} coalitions did not tell {d} features apart; try {4 * d + 4}.")
 
@@ -70,14 +94,15 @@ def centred(masks: Bool[np.ndarray, "p d"]) -> Float[np.ndarray, "p d"]:
     return np.asarray(rows - rows.mean(axis=1, keepdims=True))
 
 
-def _all(d: int) -> Coalitions:
+def _all(d: int, seed: int) -> Coalitions:
     """Every coalition without the last feature stands for its pair."""
-    numbers = np.arange(1, 2 ** (d - 1))
+    numbers = np.random.default_rng(seed).permutation(np.arange(1, 2 ** (d - 1)))
     first = (numbers[:, None] >> np.arange(d) & 1).astype(bool)
     size = first.sum(axis=1)
-    counts = _existing(d)
     stratum = np.minimum(size, d - size) - 1
-    return Coalitions(first, _weights(d, counts)[stratum], stratum, counts, counts)
+    order = np.argsort(stratum, kind="stable")
+    counts = _existing(d)
+    return Coalitions(first[order], _weights(d, counts)[stratum[order]], stratum[order], counts, counts)
 
 
 def _sampled(d: int, pairs: int, rng: np.random.Generator) -> Coalitions:
@@ -96,7 +121,7 @@ def _existing(d: int) -> tuple[int, ...]:
 def _weights(d: int, drawn: tuple[int, ...]) -> Float[np.ndarray, " s"]:
     """Kernel weight (d - 1) / (C(d, s) s (d - s)) over inclusion probability; the binomials cancel."""
     return np.array(
-        [(d - 1) / (s * (d - s) * n) / (2 if 2 * s == d else 1) for s, n in enumerate(drawn, start=1)]
+        [(d - 1) / (s * (d - s) * max(n, 1)) / (2 if 2 * s == d else 1) for s, n in enumerate(drawn, start=1)]
     )
 
 
@@ -122,7 +147,7 @@ def _allocate(d: int, pairs: int, existing: tuple[int, ...]) -> tuple[int, ...]:
 def _draw(d: int, size: int, count: int, existing: int, rng: np.random.Generator) -> Bool[np.ndarray, "n d"]:
     """`count` different pairs of this size, uniformly; of complements of equal size the one with feature 0."""
     if 2 * count >= existing:
-        chosen = np.sort(rng.choice(existing, count, replace=False))
+        chosen = rng.choice(existing, count, replace=False)
         every = itertools.islice(itertools.combinations(range(d), size), existing)  # those with 0 come first
         members = np.array(list(every))[chosen]
         return _indicators(members, d)

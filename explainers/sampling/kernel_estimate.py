@@ -1,103 +1,264 @@
-"""Shapley values of many cases from one set of coalitions, one case after the other.
+"""Shapley values of many cases from one set of coalitions, which grows: each look at the answers has twice as many as the one before.
 
 The solution is linear in the coalition values, so it is taken for each reference case by itself; their mean is the
 estimate, their spread / sqrt(B) what another draw of reference cases would change.
+
+With a tolerance, a case is done at the first look at which all its 95 % intervals are narrower. Several looks have several chances to be lucky, so
+each look but the last must pass at its share of the 5 % (a union bound over the looks; stopping whenever the plain interval is narrow
+enough would leave fewer than 95 % of them right).
 """
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+import functools
+from collections.abc import Callable
+from functools import cached_property
+from statistics import NormalDist
+from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from explainers.device import over_chunks, pick
+from explainers.games.game import Game
 from explainers.progress import Progress
-from explainers.sampling.coalitions import coalitions
-from explainers.sampling.masking import BackgroundGame
+from explainers.sampling.asking import PORTION_SECONDS, Found
+from explainers.sampling.coalitions import Coalitions, coalitions
+from explainers.sampling.polynomial import Polynomial
+from explainers.sampling.proxy import corrected
 from explainers.sampling.shapley_regression import ShapleyRegression
 from explainers.sampling.steps import stretch
 
+#: Coalitions of the first look for each player, and how many a look has at least.
+FIRST_LOOK, LEAST_LOOK = 4, 64
+
+#: Pairs for each player from which the polynomial has something to learn from.
+LEAST_PAIRS = 2
+
+#: Designs that are kept, up to some 50 MiB each.
+KEPT = 4
+
+#: Memory for the answers of the cases that are open at a time.
+ANSWER_BYTES = 2**28
+
+#: What is fitted to the answers beside the additive function, as control variate.
+Proxy = Literal["polynomial", "trees", "none"]
+
+#: Told after each look that covers all cases.
+Shown = Callable[[], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Spending:
+    """How much is asked: coalitions for each case, half the width of an interval that is narrow enough, and what helps."""
+
+    budget: int
+    seed: int
+    tolerance: float | None = None
+    proxy: Proxy = "polynomial"
+
+    def looks(self, players: int) -> list[int]:
+        """The number of coalitions at each look."""
+        most = min(self.budget, 2**players)
+        found = [max(LEAST_LOOK, FIRST_LOOK * players + 2)]
+        while 2 * found[-1] <= most:
+            found.append(2 * found[-1])
+        return [*(look for look in found[:-1] if look < most), most]
+
+
+def half_width(looks: int) -> float:
+    """Standard errors in half an interval that holds 95 times of 100 over that many looks."""
+    return NormalDist().inv_cdf(1 - 0.05 / (2 * max(1, looks)))
+
 
 class KernelEstimate:
-    """Results as they grow: cases go through one after the other, coalitions of several cases in one model call."""
+    """Results as they grow: `found` is valid whenever `shown` is called."""
+
+    def __init__(self, game: Game, spending: Spending) -> None:
+        self.game, self.spending = game, spending
+        self.found = Found.of(game)
+        self.exact = np.ones(len(game.players), dtype=bool)
+
+    def run(self, progress: Progress, shown: Shown) -> None:
+        """Cases by who plays in them, in blocks whose answers fit into memory, look by look."""
+        patterns, member = np.unique(self.game.players, axis=0, return_inverse=True)
+        blocks = [
+            (players, block)
+            for number, players in enumerate(patterns)
+            if players.any()
+            for block in self._blocks(np.flatnonzero(member.reshape(-1) == number), int(players.sum()))
+        ]
+        asked = dataclasses.replace(self.spending, tolerance=None)
+        works = [_Block(self, rows, players, _design(int(players.sum()), asked)) for players, rows in blocks]
+        total, done = sum(work.cost for work in works), 0
+        for work in works:
+            done += work.run(stretch(progress, done, total), shown if len(works) == 1 else _nobody)
+        if done < total:
+            progress(total, total)
+
+    def facts(self) -> dict[str, Any]:
+        """What the diagnostics say of it."""
+        exact, found = bool(self.exact.all()), self.found
+        facts: dict[str, Any] = {
+            "exact": exact,
+            "coalitions": int(found.coalitions.max(initial=2)),
+            "evaluations": found.evaluations,
+        }
+        if not exact:
+            facts["standard_error"] = (
+                "jackknife sandwich over pairs of coalitions, stratified by size, without replacement"
+            )
+            facts["proxy"] = self.spending.proxy
+        if self.spending.tolerance is not None:
+            facts["coalitions_of_each"] = found.coalitions.tolist()
+            width = half_width(1) * found.error.max(axis=(1, 2), initial=0.0)
+            facts["within_tolerance"] = (width <= self.spending.tolerance).tolist()
+        return facts
+
+    def _blocks(self, rows: Int[np.ndarray, " r"], players: int) -> list[Int[np.ndarray, " q"]]:
+        pairs = min(self.spending.budget, 2**players) // 2
+        row_bytes = 8 * pairs * self.found.full.shape[1] * (self.game.references + 2)
+        most = max(1, ANSWER_BYTES // row_bytes)
+        return [rows[first : first + most] for first in range(0, len(rows), most)]
+
+
+def _nobody() -> None:
+    """Where some cases have no values yet, nothing is shown."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Design:
+    """The pairs of coalitions in the order of the looks, and the solution at each look.
+
+    Attributes:
+        whole: all pairs.
+        looks: the pairs known at each look, ascending, and their solution.
+    """
+
+    whole: Coalitions
+    looks: tuple[tuple[np.ndarray, Look], ...]
+
+    @classmethod
+    def of(cls, whole: Coalitions, spending: Spending) -> _Design:
+        looks = []
+        # trees are slow to fit and used at the end; what the polynomial says until then costs nothing
+        early = spending if spending.proxy == "none" else dataclasses.replace(spending, proxy="polynomial")
+        for budget in spending.looks(whole.first.shape[1])[:-1]:
+            pairs = whole.first_pairs(budget)
+            part = whole.part(pairs)
+            if len(pairs) < len(whole.first) and part.telling:
+                looks.append((pairs, Look(ShapleyRegression.of(part), early)))
+        return cls(
+            whole, (*looks, (np.arange(len(whole.first)), Look(ShapleyRegression.of(whole), spending)))
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Look:
+    """How the answers known at one look become values."""
+
+    fit: ShapleyRegression
+    spending: Spending
+
+    @cached_property
+    def polynomial(self) -> Polynomial:
+        """The control variate, prepared once for all cases."""
+        return Polynomial.of(self.fit, self.spending.seed)
+
+    def solved(
+        self,
+        differences: Float[np.ndarray, "p k"],
+        sums: Float[np.ndarray, "p k"] | None,
+        plain: Float[np.ndarray, "d k"],
+    ) -> tuple[Float[np.ndarray, "d k"], Float[np.ndarray, "d k"]]:
+        """Values and their errors, from those of the additive fit alone."""
+        if self.fit.coalitions.exact:
+            return plain, np.zeros_like(plain)
+        if self.spending.proxy == "polynomial" and len(differences) >= LEAST_PAIRS * len(plain):
+            return self.polynomial.corrected(differences, plain)
+        if self.spending.proxy == "trees" and sums is not None:
+            return corrected(self.fit, differences, sums, plain, self.spending.seed)
+        return plain, self.fit.standard_error(differences, plain)
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _design(players: int, spending: Spending) -> _Design:
+    """The same for every case and model, so whoever goes from case to case solves nothing again."""
+    return _Design.of(coalitions(players, spending.budget, spending.seed), spending)
+
+
+class _Block:
+    """Cases with the same players, whose answers are in memory at the same time."""
 
     def __init__(
-        self, game: BackgroundGame, empty: Float[np.ndarray, "b k"], output: Float[np.ndarray, "m k"]
+        self,
+        estimate: KernelEstimate,
+        rows: Int[np.ndarray, " r"],
+        players: Bool[np.ndarray, " u"],
+        design: _Design,
     ) -> None:
-        self.game = game
-        m, d = game.cases.shape
-        everyone = np.arange(m)
-        self.full = game.chosen(everyone, output[:, None, :])[:, 0]
-        self.empty = empty
-        self.base = game.chosen(everyone, np.broadcast_to(empty.mean(axis=0), (m, 1, empty.shape[1])))[:, 0]
-        self.values = np.zeros((m, d, self.full.shape[1]))
-        self.error = np.zeros_like(self.values)
-        self.spread = np.zeros_like(self.values)
+        self.estimate, self.rows, self.players, self.design = estimate, rows, players, design
+        self.cost = 2 * len(rows) * len(design.whole.first)
 
-    def over_rows(self, budget: int, seed: int, progress: Progress) -> dict[str, Any]:
-        """Cases by the features in which they differ from the background: the others are no players."""
-        differing = self.game.differing()
-        m, b = len(differing), len(self.empty)
-        patterns, member = np.unique(differing, axis=0, return_inverse=True)
-        fits = {
-            d: ShapleyRegression.of(coalitions(d, budget, seed))
-            for d in set(patterns.sum(axis=1).tolist()) - {0}
-        }
-        counts = [len(fits[d].coalitions.masks) if d else 0 for d in differing.sum(axis=1).tolist()]
-        total, done = sum(counts), 0
-        for pattern, players in enumerate(patterns):
-            rows = np.flatnonzero(member.reshape(-1) == pattern)
-            if players.any():
-                fit = fits[int(players.sum())]
-                self._alike(rows, players, fit, stretch(progress, done, total))
-                done += len(rows) * len(fit.coalitions.masks)
-        return {
-            "exact": all(fit.coalitions.exact for fit in fits.values()),
-            "coalitions": max(counts, default=0) + 2,
-            "evaluations": total * b + b + m,
-            "standard_error": "jackknife sandwich over pairs of coalitions, stratified by size, without replacement",
-        }
+    def run(self, progress: Progress, shown: Shown) -> int:
+        """Ask and solve at every look, only for the cases that are still open; the coalitions asked."""
+        estimate, whole = self.estimate, self.design.whole
+        pairs, k, b = len(whole.first), estimate.found.full.shape[1], estimate.game.references
+        self.answers = np.zeros((len(self.rows), pairs, b, k))
+        self.sums = np.zeros((len(self.rows), pairs, k)) if estimate.spending.proxy == "trees" else None
+        still, known, done = np.arange(len(self.rows)), np.empty(0, dtype=np.int64), 0
+        for number, (now, look) in enumerate(self.design.looks):
+            fresh = np.setdiff1d(now, known)
+            self._ask(still, fresh, stretch(progress, done, self.cost))
+            done += 2 * len(still) * len(fresh)
+            known, last = now, number == len(self.design.looks) - 1
+            for i in still:
+                self._solve(int(i), now, look)
+            if not last:
+                shown()
+                progress(done, self.cost, None)
+                still = still[~self._narrow(still)]
+        del self.answers, self.sums
+        return done
 
-    def _alike(
-        self, rows: np.ndarray, players: Bool[np.ndarray, " d"], fit: ShapleyRegression, progress: Progress
-    ) -> None:
-        """All cases with the same players: coalitions in portions, one open case at a time."""
-        own = fit.coalitions.masks
-        c = len(own)
-        masks = np.ones((c, len(players)), dtype=bool)
-        masks[:, players] = own
-        answers = np.zeros((c, len(self.empty), self.values.shape[2]))  # of the open case
+    def _ask(self, still: Int[np.ndarray, " s"], fresh: Int[np.ndarray, " q"], progress: Progress) -> None:
+        """The differences of new pairs for the open cases, in portions."""
+        masks = np.ones((2 * len(fresh), len(self.players)), dtype=bool)
+        first = self.design.whole.first[fresh]
+        masks[:, self.players] = np.concatenate([first, ~first])
+        each = len(masks)
 
         def compute(part: slice) -> None:
-            row, coalition = np.divmod(np.arange(part.start, part.stop), c)
-            found = self.game.values(rows[row], masks[coalition])
-            for i in range(row[0], row[-1] + 1):
-                here = row == i
-                answers[coalition[here]] = found[here]
-                if coalition[here][-1] == c - 1:
-                    self._close(int(rows[i]), players, fit, answers)
+            case, coalition = np.divmod(np.arange(part.start, part.stop), each)
+            found = self.estimate.game.values(self.rows[still[case]], masks[coalition])
+            complement = coalition >= len(fresh)
+            for half, sign in ((~complement, 1.0), (complement, -1.0)):
+                place = (still[case[half]], fresh[coalition[half] % len(fresh)])
+                self.answers[place] += sign * found[half]  # of each pair one of either half: nothing is lost
+                if self.sums is not None:
+                    self.sums[place] += found[half].mean(axis=1)
 
-        if c == 0:
-            for i in rows:
-                self._close(int(i), players, fit, answers)
-            return
-        # codes and frames are built in main memory, wherever the model computes
-        over_chunks(compute, len(rows) * c, self.game.row_bytes, pick("cpu"), progress, seconds=0.3)
+        if each:  # codes and frames are built in main memory, wherever the model computes
+            game = self.estimate.game
+            over_chunks(compute, len(still) * each, game.row_bytes, pick("cpu"), progress, PORTION_SECONDS)
 
-    def _close(
-        self,
-        i: int,
-        players: Bool[np.ndarray, " d"],
-        fit: ShapleyRegression,
-        answers: Float[np.ndarray, "c b k"],
-    ) -> None:
+    def _solve(self, i: int, now: Int[np.ndarray, " q"], look: Look) -> None:
         """Solve one case for each reference case; in one piece, so that portions cannot change a last digit."""
-        empty = self.game.chosen(np.array([i]), self.empty[None])[0]
-        each = np.tensordot(fit.matrix, answers, axes=1) + fit.spread[:, None, None] * (self.full[i] - empty)
-        values = each.mean(axis=1)
-        self.values[i, players] = values
-        if len(empty) > 1:
-            self.spread[i, players] = each.std(axis=1, ddof=1) / np.sqrt(len(empty))
-        if not fit.coalitions.exact:
-            self.error[i, players] = fit.standard_error(answers.mean(axis=1), values)
+        row, fit, found = int(self.rows[i]), look.fit, self.estimate.found
+        answers = self.answers[i][now]
+        gain = found.full[row] - found.empty[row]
+        each = np.tensordot(fit.pairs, answers, axes=1) + fit.spread[:, None, None] * gain
+        found.settle(row, self.players, each)
+        sums = None if self.sums is None else self.sums[i][now]
+        solved = look.solved(answers.mean(axis=1), sums, each.mean(axis=1))
+        found.values[row, self.players], found.error[row, self.players] = solved
+        found.coalitions[row], self.estimate.exact[row] = 2 * len(now) + 2, fit.coalitions.exact
+
+    def _narrow(self, still: Int[np.ndarray, " s"]) -> Bool[np.ndarray, " s"]:
+        """Which open cases are done: their widest interval is narrow enough at this look's share of the error."""
+        tolerance = self.estimate.spending.tolerance
+        if tolerance is None:
+            return np.zeros(len(still), dtype=bool)
+        widest = self.estimate.found.error[self.rows[still]].max(axis=(1, 2))
+        return np.asarray(half_width(len(self.design.looks)) * widest <= tolerance)

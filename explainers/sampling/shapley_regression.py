@@ -51,20 +51,34 @@ class ShapleyRegression:
         return cls(coalitions, pairs, 1 / d - pairs @ excess, 2 * np.einsum("dp,pd->p", pairs, c))
 
     @cached_property
-    def matrix(self) -> Float[np.ndarray, "d c"]:
-        """Values per unit of each coalition's value, in the order of `Coalitions.masks`."""
-        return np.concatenate([self.pairs, -self.pairs], axis=1)
+    def unknown(self) -> Float[np.ndarray, " p"]:
+        """The share of each pair's size that was not asked."""
+        design = self.coalitions
+        return np.asarray((1 - np.divide(design.drawn, design.existing))[design.stratum])
+
+    def estimated(
+        self, known: Float[np.ndarray, " p"], left_out: Float[np.ndarray, " p"], gain: float
+    ) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, " d"]]:
+        """Values and errors of what a control variate leaves of the differences, `gain` for all players together.
+
+        `known` are its residuals where it was fitted, `left_out` those of pairs that it did not see. For the coalitions that
+        were asked the first are true; those that were not asked are like the second.
+        """
+        likely = (1 - self.unknown) * known + self.unknown * left_out
+        values = self.pairs @ likely + self.spread * gain
+        rest = self.pairs @ left_out + self.spread * gain
+        return values, self.standard_error(left_out[:, None], rest[:, None])[:, 0]
 
     def standard_error(
-        self, of_coalitions: Float[np.ndarray, "c k"], values: Float[np.ndarray, "d k"]
+        self, differences: Float[np.ndarray, "p k"], values: Float[np.ndarray, "d k"]
     ) -> Float[np.ndarray, "d k"]:
-        """Error of `values` of one row because not all coalitions were asked; 0 where all were."""
+        """Error of `values` of one row because not all coalitions were asked; 0 where all were.
+
+        `differences` are v(S) - v(S') of the pairs.
+        """
         design = self.coalitions
-        p, d = design.first.shape
-        total = values.sum(axis=0)
-        excess = 2 * design.first.sum(axis=1) / d - 1
-        difference = of_coalitions[:p] - of_coalitions[p:] - excess[:, None] * total
-        residual = difference - 2 * centred(design.first) @ values
+        excess = 2 * design.first.sum(axis=1) / design.first.shape[1] - 1
+        residual = differences - excess[:, None] * values.sum(axis=0) - 2 * centred(design.first) @ values
         if self.leverage.max(initial=0) > 0.99:
             return np.asarray(np.sqrt(self._pooled(residual)))
         residual /= (1 - self.leverage)[:, None]

@@ -8,6 +8,8 @@ the package, missing values are a bin of their own, and a bin that holds one val
 from __future__ import annotations
 
 import dataclasses
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -15,9 +17,17 @@ from jaxtyping import Float, Int
 from explainers.lazily import lazily
 from explainers.schema import Feature, Schema
 
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = lazily("torch")
+
 special = lazily("scipy.special")
 
 MISSING = -1
+
+#: Deviations beyond which a normal distribution has nothing.
+FAR = 40.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -64,26 +74,40 @@ class FeatureLaw:
         )
         return np.where(np.isnan(codes), MISSING, found).astype(np.int64)
 
-    def draw(self, count: int, rng: np.random.Generator) -> Float[np.ndarray, " count"]:
-        """Codes of neighbours."""
-        bins = rng.choice(len(self.frequency), count, p=self.frequency)
-        place = rng.random(
-            count
-        )  # drawn for categories too, so that kinds do not shift the other features' draws
+    @cached_property
+    def means(self) -> Float[np.ndarray, " q"]:
+        """What is drawn in each bin, on average; 0 for a category, and where values are missing."""
+        if self.feature.categorical:
+            return np.zeros(len(self.frequency))
+        below, above, start, stop = self._ends
+        share = np.where(stop > start, stop - start, 1)
+        height = (np.exp(-(below**2) / 2) - np.exp(-(above**2) / 2)) / np.sqrt(2 * np.pi)
+        inside = np.clip(self.mean + self.deviation * height / share, self.low, self.high)
+        return np.append(inside, 0.0)
+
+    @cached_property
+    def _ends(self) -> tuple[np.ndarray, ...]:
+        """Both ends of each bin in deviations from its mean, and the normal distribution's share below them."""
+        spread = np.maximum(self.deviation, np.finfo(np.float64).tiny)
+        with np.errstate(over="ignore"):  # a bin of one value: its ends are infinitely far away, or there
+            below, above = (self.low - self.mean) / spread, (self.high - self.mean) / spread
+        below, above = np.clip(below, -FAR, FAR), np.clip(above, -FAR, FAR)
+        return below, above, special.ndtr(below), special.ndtr(above)
+
+    def draw(self, uniform: Float[np.ndarray, " n"]) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+        """The bins (the last: missing) and codes of neighbours, from places between 0 and 1."""
+        ends = np.cumsum(self.frequency)
+        # rounding may leave the last end below 1; nothing may be drawn that does not occur
+        bins = np.minimum(np.searchsorted(ends, uniform, side="right"), np.flatnonzero(self.frequency)[-1])
         missing = bins == len(self.frequency) - 1
         if self.feature.categorical:
-            return np.where(missing, np.nan, bins)
-        bins = np.where(missing, 0, bins)
-        low, high, mean = self.low[bins], self.high[bins], self.mean[bins]
-        deviation = np.maximum(self.deviation[bins], np.finfo(np.float64).tiny)
-        with np.errstate(
-            over="ignore"
-        ):  # a bin of one value: its ends are infinitely many deviations away, or none
-            below, above = special.ndtr((low - mean) / deviation), special.ndtr((high - mean) / deviation)
-        values = mean + self.deviation[bins] * special.ndtri(
-            np.clip(below + place * (above - below), 1e-300, 1 - 1e-16)
-        )
-        return np.where(missing, np.nan, np.clip(values, low, high))
+            return bins, np.where(missing, np.nan, bins)
+        within = np.where(missing, 0, bins)
+        place = np.clip((uniform - (ends - self.frequency)[bins]) / self.frequency[bins], 0, 1)
+        _, _, start, stop = self._ends
+        share = start[within] + place * (stop - start)[within]
+        values = self.mean[within] + self.deviation[within] * special.ndtri(np.clip(share, 1e-300, 1 - 1e-16))
+        return bins, np.where(missing, np.nan, np.clip(values, self.low[within], self.high[within]))
 
     def condition(self, bin_: int) -> str:
         """A bin in words: ``63 years < age <= 71 years``."""
@@ -105,7 +129,10 @@ class FeatureLaw:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainingLaw:
-    """All features, drawn independently."""
+    """All features, drawn independently.
+
+    The bins of all features are numbered through: a *slot* is a bin of a feature, and each feature's last slot is "missing".
+    """
 
     features: tuple[FeatureLaw, ...]
 
@@ -114,14 +141,40 @@ class TrainingLaw:
         """The law of training rows."""
         return cls(tuple(FeatureLaw.of(feature, codes[:, j]) for j, feature in enumerate(schema.features)))
 
+    @cached_property
+    def starts(self) -> Int[np.ndarray, " d"]:
+        """Each feature's first slot."""
+        return np.cumsum([0, *(len(law.frequency) for law in self.features[:-1])])
+
+    @cached_property
+    def frequency(self) -> Float[np.ndarray, " slots"]:
+        """How often each slot is drawn; a feature's sum to one."""
+        return np.concatenate([law.frequency for law in self.features])
+
     def bins(self, codes: Float[np.ndarray, "n d"]) -> Int[np.ndarray, "n d"]:
-        """Bins of cases or neighbours."""
+        """Bins of cases."""
         return np.column_stack([law.bins(codes[:, j]) for j, law in enumerate(self.features)])
 
-    def draw(self, count: int, seed: int) -> Float[np.ndarray, "count d"]:
-        """Codes of neighbours; the same for every case, since the law does not depend on the case."""
-        rng = np.random.default_rng(seed)
-        return np.column_stack([law.draw(count, rng) for law in self.features])
+    def slots(self, bins: Int[np.ndarray, "n d"]) -> Int[np.ndarray, "n d"]:
+        """The slots of bins."""
+        missing = self.starts + [len(law.frequency) - 1 for law in self.features]
+        return np.asarray(np.where(bins == MISSING, missing, bins + self.starts))
+
+    def draw(self, count: int, seed: int) -> tuple[Int[np.ndarray, "count d"], Float[np.ndarray, "count d"]]:
+        """Slots and codes of neighbours; the same for every case, since the law does not depend on the case.
+
+        Neighbours are a scrambled Sobol sequence: bins, and pairs of bins, come as often as they should.
+        """
+        d = len(self.features)
+        if d <= torch.quasirandom.SobolEngine.MAXDIM:
+            engine = torch.quasirandom.SobolEngine(d, scramble=True, seed=seed)  # type: ignore[no-untyped-call]  # torch's own
+            uniform = engine.draw(count, dtype=torch.float64).numpy()
+        else:
+            uniform = np.random.default_rng(seed).random((count, d))
+        slots, codes = np.empty((count, d), dtype=np.int64), np.empty((count, d))
+        for j, law in enumerate(self.features):
+            slots[:, j], codes[:, j] = law.draw(np.ascontiguousarray(uniform[:, j]))
+        return slots + self.starts, codes
 
     def conditions(self, bins: Int[np.ndarray, "m d"]) -> list[list[str]]:
         """What must stay true of each feature of each case, in words."""

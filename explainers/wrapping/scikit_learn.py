@@ -102,6 +102,8 @@ def _on_rows(method: Any, columns: tuple[str, ...] | None, count: int | None) ->
     """Give an estimator fitted with names the frame in its own column order, any other the plain values."""
 
     def ask(X: Any) -> Any:
+        if isinstance(X, list) and X and isinstance(X[0], str):
+            return method(X)  # a pipeline that begins with a vectorizer
         if not isinstance(X, pd.DataFrame):
             return method(np.asarray(X).reshape(len(X), -1))
         if columns is not None:

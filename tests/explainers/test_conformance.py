@@ -30,13 +30,16 @@ from tests.cases import CASES, annotations_not_executed
 SMALL: dict[str, dict[str, Any]] = {
     "AccumulatedLocalEffects": {"grid": 4, "cases": 30},
     "Counterfactual": {"suggestions": 1},
+    "ExactShap": {"background": 6, "segments": 4},
     "IntegratedGradients": {"steps": 4},
     "InteractionStrength": {"cases": 6},
-    "KernelShap": {"background": 6, "budget": 16},
-    "Lime": {"samples": 200},
+    "KernelShap": {"background": 6, "budget": 16, "segments": 4},
+    "Lime": {"samples": 200, "segments": 9},
     "Occlusion": {"window": 4},
     "PartialDependence": {"grid": 4, "cases": 10},
     "PermutationImportance": {"repeats": 2},
+    "PermutationShap": {"background": 6, "budget": 10, "segments": 4},
+    "Sensitivity": {"samples": 64},
     "TreeShap": {"background": 6},
     "TreeShapInteractions": {"background": 6},
 }
@@ -215,6 +218,9 @@ def test_the_result_is_of_the_kind_and_shape_that_was_promised(kind, name):
 
 
 def check_attribution(result: ex.Attribution, case: Any, outputs: tuple[int, ...] = ()) -> None:
+    if case.data.modality == "text":
+        check_texts(result, outputs)
+        return
     m, shape = len(ROWS), case.data.X.shape[1:]
     flat = (1, *shape[1:]) if case.data.modality == "image" else shape
     assert result.values.shape in [(m, *shape, *outputs), (m, *flat, *outputs)]
@@ -232,6 +238,17 @@ def check_attribution(result: ex.Attribution, case: Any, outputs: tuple[int, ...
     if result.reference is not None:
         assert result.reference.cases > 0
         assert result.reference.space == result.space
+
+
+def check_texts(result: ex.Attribution, outputs: tuple[int, ...]) -> None:
+    """Of texts there is one array each, with a value for each word."""
+    assert len(result.values) == len(ROWS)
+    assert result.base_value.shape == result.output.shape == (len(ROWS), *outputs)
+    words = result.diagnostics["tokens"]
+    for array in (result.values, result.standard_error):
+        for row, tokens in [] if array is None else zip(array, words, strict=True):
+            assert row.shape == (len(tokens), *outputs)
+            assert np.isfinite(row).all()
 
 
 def check_importance(result: ex.Importance, case: Any) -> None:
@@ -321,7 +338,8 @@ def test_all_outputs_have_a_last_axis(kind, name):
     CHECKS[kind.returns](result, case, (outputs,))
     single = first_result(kind, name)
     chosen = [result.targets.index(label) for label in single.targets]
-    found = np.stack([result.values[i, ..., j] for i, j in enumerate(chosen)])
+    found = tuple(result.values[i][..., j] for i, j in enumerate(chosen))
+    found = found if isinstance(single.values, tuple) else np.stack(found)
     np.testing.assert_allclose(result.output[np.arange(len(ROWS)), chosen], single.output, rtol=1e-5)
     if result.diagnostics["exact"]:
         assert_same(found, single.values, "values")

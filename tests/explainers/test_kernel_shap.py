@@ -12,7 +12,9 @@ import torch
 
 import explainers as ex
 from explainers import device
+from explainers.sampling import kernel_estimate, polynomial
 from explainers.sampling.coalitions import coalitions
+from explainers.sampling.polynomial import _values_of_kernel
 from explainers.sampling.shapley_regression import ShapleyRegression
 from tests.cases import CASES, network, numbers
 from tests.reference import background_game, shapley_values
@@ -263,6 +265,149 @@ def test_the_progress_stops_it(wide):
 def test_what_it_refuses(wide, explainer, message):
     with pytest.raises(ex.InvalidSetting, match=message):
         ex.explain(*wide, explainer, rows=[0])
+
+
+# --- rounds, tolerance, proxies, groups ---
+
+
+def partials_of(wide, explainer, rows=range(3)):
+    """Every partial result, with how far it had got, and the final one."""
+    seen = []
+
+    def keep(done, total, partial=None):
+        if partial is not None:
+            seen.append((done, total, partial))
+
+    background = wide[1].take(wide[1].sample(8, 0))
+    return seen, ex.explain(*wide, explainer, rows=rows, background=background, progress=keep)
+
+
+def test_each_round_is_the_answer_of_a_smaller_budget_and_comes_closer(wide, exact):
+    seen, last = partials_of(wide, ex.KernelShap(budget=1024), rows=range(6))
+    assert [partial.diagnostics["coalitions"] for _, _, partial in seen] == [64, 128, 256, 512]
+    assert [done for done, _, _ in seen] == [6 * 62, 6 * 126, 6 * 254, 6 * 510]
+    assert {total for _, total, _ in seen} == {6 * 1022}
+    off = [np.square(r.values - exact.values).mean() for r in (*(partial for _, _, partial in seen), last)]
+    assert off == sorted(off, reverse=True)
+    assert off[-1] < off[0] / 50
+    errors = [partial.standard_error.mean() for _, _, partial in seen]
+    assert errors == sorted(errors, reverse=True)
+    for _, _, partial in seen:
+        np.testing.assert_allclose(partial.values.sum(axis=1) + partial.base_value, partial.output, atol=1e-9)
+    assert not np.shares_memory(seen[0][2].values, seen[1][2].values)
+
+
+def test_a_round_asks_nothing_again():
+    asked = []
+
+    def model(X):
+        asked.append(len(X))
+        return wavy(X)
+
+    data = ex.Dataset.from_frame(numbers(60, D).drop(columns="y"))
+    found = ex.explain(ex.Model.wrap(model), data, ex.KernelShap(background=8, budget=512), rows=range(2))
+    how_many_outputs = 2  # both cases, once before
+    assert sum(asked) - how_many_outputs == found.diagnostics["evaluations"] == 2 * 510 * 8 + 8 + 2
+
+
+def test_a_case_stops_once_its_intervals_are_narrow_enough(wide, exact):
+    background = wide[1].take(wide[1].sample(8, 0))
+    found = ex.explain(*wide, ex.KernelShap(budget=4000, tolerance=0.1), rows=range(6), background=background)
+    asked = np.array(found.diagnostics["coalitions_of_each"])
+    assert asked.min() < asked.max() < 4000
+    assert found.diagnostics["within_tolerance"] == [True] * 6
+    assert 1.96 * found.standard_error.max() <= 0.1
+    assert found.diagnostics["evaluations"] == (asked - 2).sum() * 8 + 8 + 6
+    alone = ex.explain(*wide, ex.KernelShap(budget=4000, tolerance=0.1), rows=[2], background=background)
+    np.testing.assert_array_equal(alone.values[0], found.values[2])
+    spent = ex.explain(*wide, ex.KernelShap(budget=64, tolerance=1e-9), rows=[0], background=background)
+    assert spent.diagnostics["within_tolerance"] == [False]
+    loose = ex.explain(*wide, ex.KernelShap(budget=4000, tolerance=1e9), rows=[0], background=background)
+    assert loose.diagnostics["coalitions"] == 64
+
+
+@pytest.mark.parametrize("proxy", ["polynomial", "trees"])
+def test_a_proxy_comes_closer_and_its_errors_stay_honest(wide, exact, proxy):
+    background = wide[1].take(wide[1].sample(8, 0))
+    off, plain = [], []
+    for seed in range(2):
+        for name, found in (("none", plain), (proxy, off)):
+            explainer = ex.KernelShap(budget=500, seed=seed, proxy=name)
+            result = ex.explain(*wide, explainer, rows=range(2), background=background)
+            found.append(((result.values - exact.values[:2]), result.standard_error))
+            np.testing.assert_allclose(
+                result.values.sum(axis=1) + result.base_value, result.output, atol=1e-9
+            )
+    closer = np.mean([d**2 for d, _ in plain]) / np.mean([d**2 for d, _ in off])
+    assert closer > 4
+    assert 0.6 < np.std([d / e for d, e in off]) < 1.4
+
+
+@pytest.mark.parametrize("d", [1, 3, 6])
+def test_the_values_of_the_polynomial_are_those_of_the_definition(d):
+    rng = np.random.default_rng(d)
+    masks = rng.random((5, d)) < 0.5
+    rho = 0.37
+    signs = np.where(masks, 1.0, -1.0)
+    for values, own in zip(_values_of_kernel(masks, rho).T, signs, strict=True):
+
+        def game(inside, own=own):
+            there = np.where(np.isin(np.arange(d), list(inside)), 1.0, -1.0)
+            return np.prod(1 + rho * own * there)
+
+        np.testing.assert_allclose(values, shapley_values(game, d), atol=1e-12)
+
+
+def test_more_pairs_than_the_polynomial_is_fitted_to(wide, exact, monkeypatch):
+    monkeypatch.setattr(polynomial, "MOST_PAIRS", 100)
+    kernel_estimate._design.cache_clear()
+    background = wide[1].take(wide[1].sample(8, 0))
+    off = {}
+    for proxy in ("none", "polynomial"):
+        explainer = ex.KernelShap(budget=900, proxy=proxy)
+        found = ex.explain(*wide, explainer, rows=range(6), background=background)
+        off[proxy] = np.square(found.values - exact.values).mean()
+        assert np.abs((found.values - exact.values) / found.standard_error).max() < 5
+    kernel_estimate._design.cache_clear()
+    assert off["polynomial"] < off["none"] / 1.5
+
+
+def test_groups_are_players(wide):
+    model, data = wide
+    groups = tuple((f"x{i}", f"x{i + 1}") for i in range(0, D, 2))
+    background = data.take([20, 21, 22])
+    found = ex.explain(model, data, ex.KernelShap(groups=groups), rows=[0, 1], background=background)
+    assert found.names == tuple(" + ".join(group) for group in groups)
+    assert found.diagnostics["exact"]
+    for i in range(2):
+        whole = background_game(model.predict, data, data.matrix[i], background.matrix)
+
+        def game(inside, whole=whole):
+            return whole(frozenset(j for pair in inside for j in (2 * pair, 2 * pair + 1)))
+
+        np.testing.assert_allclose(found.values[i], shapley_values(game, D // 2)[:, 0], atol=1e-10)
+    with pytest.raises(ex.InvalidSetting, match="no feature 'height'"):
+        ex.explain(model, data, ex.KernelShap(groups=(("height",),)), rows=[0])
+
+
+def test_pictures_have_segments_as_players():
+    case = CASES["black_box_pictures"]()
+    explainer = ex.KernelShap(segments=4, budget=300)
+    found = ex.explain(case.model, case.data, explainer, rows=[0, 1], target="all")
+    assert found.values.shape[:3] == (2, 1, *case.data.schema.shape[1:])[:3]
+    of_segments = found.diagnostics["segment_values"]
+    np.testing.assert_allclose(of_segments.sum(axis=1) + found.base_value, found.output, atol=1e-6)
+    assert np.abs(of_segments).max() > 1e-4
+
+
+def test_texts_have_words_as_players():
+    model = ex.Model.wrap(lambda texts: np.array([t.count("good") - 2.0 * t.count("bad") for t in texts]))
+    data = ex.Dataset.from_texts(["a good day", "bad and bad and good", "nothing"])
+    found = ex.explain(model, data, ex.KernelShap(), rows=range(3))
+    assert found.diagnostics["tokens"][0] == ("a", "good", "day")
+    np.testing.assert_allclose(found.values[0], [0, 1, 0], atol=1e-12)
+    for values, base, output in zip(found.values, found.base_value, found.output, strict=True):
+        assert values.sum() + base == pytest.approx(output)
 
 
 # --- the coalitions themselves ---

@@ -1,0 +1,155 @@
+"""The game of pictures: players are segments, and absent segments show a fill."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Int, Shaped
+
+from explainers.errors import InvalidSetting
+from explainers.explainer import Problem
+from explainers.explanation import Reference
+from explainers.games.game import Chosen, of_targets
+from explainers.games.segmentation import Segments, segment_means, segmented
+from explainers.games.sharing import distinct
+from explainers.masking import replacement
+from explainers.model import Model
+
+#: What an absent segment shows: a number, each segment's mean colour, the mean of the data, or the picture itself, blurred.
+Fill = float | int | Literal["segment", "mean", "blur"]
+
+#: The activations of a network are many times its input.
+MODEL_TIMES = 24
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SegmentGame:
+    """Coalition values of pictures whose segments are present or filled.
+
+    A torch module answers on the device where it lies; see `explainers.games.opening.placed`.
+
+    Attributes:
+        pictures: as the model takes them.
+        segments: the player of each pixel, from 0 in every picture.
+        fill: what absent segments show, one for all pictures or one each.
+        players: segments of each picture that differ from their fill; padded with False.
+        chosen: keeps the wanted outputs.
+        reference: what absent segments show, in words.
+    """
+
+    model: Model
+    space: str
+    pictures: Float32[np.ndarray, "m c h w"]
+    segments: Int[np.ndarray, "m h w"]
+    fill: Float32[np.ndarray, "f c h w"]
+    players: Bool[np.ndarray, "m u"]
+    chosen: Chosen
+    reference: Reference
+
+    @classmethod
+    def of(
+        cls,
+        problem: Problem,
+        space: str,
+        segments: Segments = "superpixels",
+        about: int = 50,
+        baseline: Fill = "segment",
+        *,
+        all_play: bool = False,
+    ) -> SegmentGame:
+        """The game of a problem, with about `about` segments in each picture.
+
+        With `all_play`, segments that look like their fill play too, as in lime's law. Raises `InvalidSetting` for data
+        that are no pictures, and for unknown segments or baselines.
+        """
+        if problem.data.modality != "image":
+            raise InvalidSetting(
+                f"Only pictures have segments; these data are of modality {problem.data.modality!r}."
+            )
+        pictures = np.asarray(problem.cases.X, dtype=np.float32)
+        maps = segmented(pictures, segments, about)
+        fill, words = _filled(baseline, pictures, maps, problem)
+        players = _present(maps) if all_play else _present(maps, (pictures != fill).any(axis=1))
+        reference = Reference(1, "baseline", space, words)
+        return cls(problem.model, space, pictures, maps, fill, players, of_targets(problem), reference)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Maps have no names of features."""
+        return ("picture",)
+
+    @property
+    def references(self) -> int:
+        """One: the fill."""
+        return 1
+
+    @property
+    def row_bytes(self) -> int:
+        """Memory that one coalition of one picture takes: its pixels and where they belong, and the model's own."""
+        channels, height, width = self.pictures.shape[1:]
+        return int(height * width * (4 * channels * MODEL_TIMES + 16))
+
+    def alone(self) -> tuple[Float[np.ndarray, "m k"], Float[np.ndarray, "m 1 k"]]:
+        """The answers for the pictures as they are, and with all segments filled."""
+        m = len(self.pictures)
+        everyone, twice = np.arange(m), np.tile(np.arange(m), 2)
+        scores = self.model.scores(
+            np.concatenate([self.pictures, self.fill[everyone % len(self.fill)]]), self.space
+        )
+        chosen = self.chosen(twice, scores[:, None])
+        return chosen[:m, 0], chosen[m:]
+
+    def values(
+        self, which: Int[np.ndarray, " t"], masks: Bool[np.ndarray, "t u"]
+    ) -> Float[np.ndarray, "t 1 k"]:
+        """Answers for coalition `masks` of the pictures at positions `which`; equal coalitions are asked once."""
+        masks = masks & self.players[which]
+        first, shared = distinct(which, masks)
+        scores = self.model.scores(self.painted(which[first], masks[first]), self.space)
+        return self.chosen(which, scores[shared][:, None])
+
+    def painted(
+        self, which: Int[np.ndarray, " t"], masks: Bool[np.ndarray, "t u"]
+    ) -> Float32[np.ndarray, "t c h w"]:
+        """The pictures that the model is shown: present segments as they are, all others filled."""
+        _, channels, height, width = self.pictures.shape
+        out = np.empty((len(which), channels, height, width), dtype=np.float32)
+        for case in np.unique(
+            which
+        ):  # of one case the segments are looked up at once, which takes half the memory
+            rows = np.flatnonzero(which == case)
+            present = np.take(masks[rows], self.segments[case].ravel(), axis=1).reshape(-1, 1, height, width)
+            out[rows] = np.where(present, self.pictures[case], self.fill[case % len(self.fill)])
+        return out
+
+    def shaped(self, values: Shaped[np.ndarray, "m u *k"]) -> Shaped[np.ndarray, "m 1 h w *k"]:
+        """Maps on which each pixel has the value of its segment, never divided among them."""
+        everyone = np.arange(len(values))[:, None, None]
+        return np.asarray(values[everyone, self.segments][:, None])
+
+    def facts(self, values: Shaped[np.ndarray, "m u *k"]) -> Mapping[str, Any]:
+        """The segment of each pixel ``(m, h, w)``, and the values by segment; beyond a picture's own number they are 0."""
+        return {"segments": self.segments, "segment_values": values}
+
+
+def _filled(
+    baseline: Fill, pictures: np.ndarray, maps: np.ndarray, problem: Problem
+) -> tuple[np.ndarray, str]:
+    if baseline == "segment":
+        return segment_means(pictures, maps), "each segment in its mean colour"
+    if isinstance(baseline, str) and baseline not in ("mean", "blur"):
+        raise InvalidSetting(f"A baseline is a number, 'segment', 'mean' or 'blur'; got {baseline!r}.")
+    return replacement(baseline, pictures, problem.data, problem.data.X)
+
+
+def _present(
+    maps: Int[np.ndarray, "m h w"], counted: Bool[np.ndarray, "m h w"] | None = None
+) -> Bool[np.ndarray, "m u"]:
+    """Which segments each picture has, or which have a counted pixel."""
+    m, most = len(maps), int(maps.max(initial=-1)) + 1
+    index = maps + most * np.arange(m)[:, None, None]
+    kept = index.ravel() if counted is None else index[counted]
+    return (np.bincount(kept, minlength=m * most) > 0).reshape(m, most)

@@ -106,6 +106,7 @@ def _scales(view: View) -> None:
         view.data.modality == "table"
         and view.model.space == "probability"
         and view.refused(ex.TreeShap) is None
+        and "two scales" in view.model.abilities
     ):
         words = {"auto": "probability", "raw": "log-odds" if len(view.model.classes) == 2 else "raw score"}
         _choose("Scale", list(words), view.selection.space, "space", lambda s: words[s])

@@ -98,7 +98,10 @@ class Model:
 
     @cached_property
     def abilities(self) -> frozenset[str]:
-        """What methods may need: ``gradients``, ``layers``, ``trees``, ``raw``, ``probability``."""
+        """What methods may need: ``gradients``, ``layers``, ``trees``, ``raw``, ``probability``.
+
+        ``two scales``: the raw score is another number than the prediction. Of a forest it is the probability itself.
+        """
         from explainers.wrapping import is_tree_model
 
         found = {"predict"}
@@ -108,6 +111,8 @@ class Model:
                 found.add("layers")
         if self.raw_predictor is not None or self.space == "raw":
             found.add("raw")
+        if self.raw_predictor is not None and self.raw_predictor is not self.predictor:
+            found.add("two scales")
         if self.space == "probability":
             found.add("probability")
         if self.estimator is not None and is_tree_model(self.estimator):

@@ -16,7 +16,7 @@ import explainers as ex
 #: What a worker says of a model; never what a page would run, such as its predictor.
 _FIELDS = frozenset({"task", "classes", "labels", "space", "family", "features", "notes", "trust", "digest", "inputs", "abilities"})  # fmt: skip
 _SPACES = ("probability", "raw", "target")
-_ABILITIES = frozenset({"predict", "gradients", "layers", "raw", "probability", "trees"})
+_ABILITIES = frozenset({"predict", "gradients", "layers", "raw", "probability", "trees", "two scales"})
 
 #: Characters of the name that pages keep results by.
 MOST_DIGEST = 128

@@ -26,9 +26,11 @@ def wrap(estimator: Any, classes: tuple[Any, ...] | None, output: str) -> Model:
     if hasattr(estimator, "steps"):
         family += " in a pipeline"
     if own is None:
+        detects = _detects_outliers(estimator)
         return Model(
-            _on_rows(quick.predict, columns, count), "regression", family=family, features=columns,
-            estimator=estimator, inputs=count, staged=staged,
+            _on_rows(estimator.score_samples if detects else quick.predict, columns, count), "regression",
+            family=family, features=columns, estimator=estimator, inputs=count, staged=None if detects else staged,
+            notes=("The prediction is how usual a case is; the lower, the more unusual.",) if detects else (),
         )  # fmt: skip
     if classes is not None and len(classes) != len(own):
         raise UnsupportedModel(f"The model has {len(own)} classes; {len(classes)} names were given.")
@@ -37,10 +39,11 @@ def wrap(estimator: Any, classes: tuple[Any, ...] | None, output: str) -> Model:
     names = classes or own
     probability = getattr(quick, "predict_proba", None)
     if probability is not None:
+        predictor = _on_rows(probability, columns, count)
         if raw_predictor is None and _averages_probabilities(estimator):
-            raw_predictor = _on_rows(probability, columns, count)
+            raw_predictor = predictor
         return Model(
-            _on_rows(probability, columns, count), "classification", names, own, "probability", family, columns,
+            predictor, "classification", names, own, "probability", family, columns,
             raw_predictor, estimator=estimator, inputs=count, staged=staged,
         )  # fmt: skip
     if raw_predictor is None:
@@ -57,6 +60,13 @@ def wrap(estimator: Any, classes: tuple[Any, ...] | None, output: str) -> Model:
 def _final(estimator: Any) -> Any:
     steps = getattr(estimator, "steps", None)
     return steps[-1][1] if steps else estimator
+
+
+def _detects_outliers(estimator: Any) -> bool:
+    """Whether `predict` says only 1 or -1, and `score_samples` how usual a case is."""
+    from sklearn.base import is_outlier_detector
+
+    return is_outlier_detector(_final(estimator)) and hasattr(estimator, "score_samples")
 
 
 def _require_fitted(estimator: Any) -> None:

@@ -13,13 +13,19 @@ import pytest
 import torch
 import xgboost
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier, VotingClassifier
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    IsolationForest,
+    RandomForestClassifier,
+    VotingClassifier,
+)
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from torch import nn
 
-from explainers import Dataset, InvalidSetting, Model, ModelFailure, UnsupportedModel
+from explainers import Dataset, InvalidSetting, KernelShap, Model, ModelFailure, UnsupportedModel, explain
+from tests.cases import numbers
 
 
 @functools.cache
@@ -286,3 +292,26 @@ def test_no_library_warns_and_no_data_are_changed() -> None:
     pd.testing.assert_frame_equal(frame, before)
     with pytest.raises(InvalidSetting):
         Model.wrap(LinearRegression().fit(frame, frame["a"])).raw(frame)
+
+
+def test_an_outlier_detector_predicts_how_usual_a_case_is():
+    frame = numbers(200, 3).drop(columns="y")
+    frame.iloc[0] = 9.0
+    forest = IsolationForest(n_estimators=20, random_state=0).fit(frame)
+    model, data = Model.wrap(forest), Dataset.from_frame(frame)
+    np.testing.assert_allclose(model.predict(data.X)[:, 0], forest.score_samples(frame))
+    assert model.predict(data.X)[:, 0].argmin() == 0
+    assert "the lower, the more unusual" in model.notes[0]
+    found = explain(model, data, KernelShap(background=20), rows=[0])
+    assert found.values.sum() < -0.1
+    assert found.values.sum() + found.base_value[0] == pytest.approx(forest.score_samples(frame)[0])
+
+
+def test_only_a_score_that_is_no_probability_is_another_scale():
+    frame = numbers(60, 3)
+    truth = (frame.pop("y") > 0).astype(int)
+    forest = Model.wrap(RandomForestClassifier(5, random_state=0).fit(frame, truth))
+    boosted = Model.wrap(GradientBoostingClassifier(n_estimators=5).fit(frame, truth))
+    assert "raw" in forest.abilities
+    assert "two scales" not in forest.abilities
+    assert {"raw", "two scales"} <= boosted.abilities

@@ -60,18 +60,14 @@ class Problem:
         """Whether every output is wanted."""
         return isinstance(self.target, str) and self.target == "all" and "all" not in self.model.classes
 
-    @property
+    @cached_property
     def outputs(self) -> int:
-        """How many outputs the model has; it is asked only where no classes tell, for one case where trees answer the rest."""
+        """How many outputs the model has; where no classes tell, it is asked for one case."""
         if self.model.classes:
             return len(self.model.classes)
-        if (
-            getattr(self.model, "trees", None) is None
-            or "predictions" in self.__dict__
-            or not len(self.cases)
-        ):
+        if "predictions" in self.__dict__ or len(self.cases) < 2:
             return int(self.predictions.shape[1])
-        return int(self.model.predict(self.cases.X.iloc[:1]).shape[1])
+        return int(self.model.predict(self.cases.take([0]).X).shape[1])
 
     @cached_property
     def targets(self) -> np.ndarray:

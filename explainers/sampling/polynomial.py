@@ -40,7 +40,7 @@ RATES, PENALTIES = (1.2, 5.0), (1e-5, 1e-2)
 MOST_PAIRS = 1024
 
 #: Factor of the error for having chosen among the kernels by the residuals that they leave.
-CHOSEN = 1.1
+CHOSEN = 1.05
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

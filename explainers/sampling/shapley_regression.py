@@ -19,7 +19,7 @@ import dataclasses
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from explainers.sampling.coalitions import Coalitions, centred
 
@@ -82,17 +82,32 @@ class ShapleyRegression:
         if self.leverage.max(initial=0) > 0.99:
             return np.asarray(np.sqrt(self._pooled(residual)))
         residual /= (1 - self.leverage)[:, None]
-        variance = np.zeros_like(values)
-        for s, (drawn, existing) in enumerate(zip(design.drawn, design.existing, strict=True)):
-            if drawn == existing:
-                continue
-            of_size = design.stratum == s
-            u, r = self.pairs[:, of_size], residual[of_size]
-            squares = u**2 @ r**2
-            if drawn > 1:
-                squares = (squares - (u @ r) ** 2 / drawn) * drawn / (drawn - 1)
-            variance += (1 - drawn / existing) * np.maximum(squares, 0)
-        return np.asarray(np.sqrt(variance))
+        terms = self.pairs[:, :, None] * residual[None]
+        variance = np.einsum("dpk,p->dk", terms**2, self._of_squares[design.stratum])
+        sums = np.add.reduceat(terms, self._starts, axis=1)
+        variance -= np.einsum("dsk,s->dk", sums**2, self._of_sums[self._sizes])
+        return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
+
+    @cached_property
+    def _sizes(self) -> Int[np.ndarray, " s"]:
+        """The sizes of which pairs were drawn; pairs of a size stand together."""
+        return np.flatnonzero(self.coalitions.drawn)
+
+    @cached_property
+    def _starts(self) -> Int[np.ndarray, " s"]:
+        return np.searchsorted(self.coalitions.stratum, self._sizes)
+
+    @cached_property
+    def _of_squares(self) -> Float[np.ndarray, " e"]:
+        """What the squared terms of a size count: (1 - drawn / existing) n / (n - 1); nothing where all were drawn."""
+        drawn, existing = np.array(self.coalitions.drawn), np.array(self.coalitions.existing, dtype=np.float64)
+        return np.asarray((1 - drawn / existing) * np.where(drawn > 1, drawn / np.maximum(drawn - 1, 1), 1.0))
+
+    @cached_property
+    def _of_sums(self) -> Float[np.ndarray, " e"]:
+        """What the squared sum of a size takes off; a single pair has no scatter of its own."""
+        drawn = np.array(self.coalitions.drawn)
+        return np.asarray(np.where(drawn > 1, self._of_squares / np.maximum(drawn, 1), 0.0))
 
     def _pooled(self, residual: Float[np.ndarray, "p k"]) -> Float[np.ndarray, "d k"]:
         """Variance with one residual variance for all pairs, in units of 1 / weight."""

@@ -240,3 +240,25 @@ def share_inside(values: np.ndarray, inside: np.ndarray) -> float:
     """For how many pictures the strongest pixel of ``(n, c, h, w)`` lies inside."""
     strength = np.abs(values).sum(axis=1).reshape(len(values), -1)
     return float(inside.reshape(len(inside), -1)[np.arange(len(values)), strength.argmax(axis=1)].mean())
+
+
+def holey_model() -> tuple[Model, Dataset]:
+    """A function that sees a category, a boolean and missing values, with three outputs."""
+    frame = pd.DataFrame(
+        {
+            "a": [0.5, np.nan, 2.0, -1.0, 0.0, np.nan],
+            "kind": ["x", "y", None, "z", "x", "y"],
+            "b": [1.0, 2.0, 3.0, np.nan, 5.0, 6.0],
+            "flag": [True, False, True, True, False, False],
+        }
+    )
+
+    def predict(values):
+        table = pd.DataFrame(values, columns=frame.columns)
+        a = table["a"].astype(float).fillna(-3).to_numpy()
+        b = table["b"].astype(float).fillna(7).to_numpy()
+        kind = table["kind"].map({"x": 0.0, "y": 1.0, "z": 4.0}).fillna(-2.0).to_numpy()
+        flag = table["flag"].astype(float).to_numpy()
+        return np.column_stack([a * kind + b * flag, a * b * kind * flag, kind - flag])
+
+    return Model.wrap(predict), Dataset.from_frame(frame)

@@ -18,7 +18,7 @@ Cost: (coalitions - 2) x background + 1 model rows for each case, and the backgr
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from explainers.dataset import Dataset
 from explainers.errors import InvalidSetting
@@ -31,6 +31,7 @@ from explainers.model import Model
 from explainers.progress import Progress
 from explainers.sampling.kernel_estimate import KernelEstimate, Spending
 from explainers.sampling.shapley_result import attribution
+from explainers.sampling.steps import in_rounds
 from explainers.schema import Modality
 from explainers.settings import Range
 
@@ -72,13 +73,7 @@ class KernelShap(Explainer):
             def result() -> Attribution:
                 return attribution(problem, game, space, run.found, {**run.facts(), "seed": self.seed})
 
-            pending: list[Attribution] = []
-
-            def tell(done: int, total: int, partial: Any = None) -> None:  # noqa: ARG001  made here
-                progress(done, total, pending.pop() if pending else None)
-
-            run.run(tell, lambda: pending.append(result()))
-        return result()
+            return in_rounds(run.run, progress, result)
 
     def evaluations(self, model: Model, data: Dataset, cases: int) -> int | None:
         """All coalitions of the budget for each case of a table; segments and words are not counted before."""

@@ -37,6 +37,7 @@ from explainers.sampling.exact_values import Enumeration, unions_of
 from explainers.sampling.groups import feature_units
 from explainers.sampling.permutation_estimate import PermutationEstimate, Spending
 from explainers.sampling.shapley_result import attribution
+from explainers.sampling.steps import in_rounds
 from explainers.schema import Modality
 from explainers.settings import Range
 
@@ -90,13 +91,7 @@ class PermutationShap(Explainer):
             def result() -> Attribution:
                 return attribution(problem, game, space, run.found, self._facts(run, owen))
 
-            pending: list[Attribution] = []
-
-            def tell(done: int, total: int, partial: Any = None) -> None:  # noqa: ARG001  made here
-                progress(done, total, pending.pop() if pending else None)
-
-            run.run(tell, lambda: pending.append(result()))
-        return result()
+            return in_rounds(run.run, progress, result)
 
     def evaluations(self, model: Model, data: Dataset, cases: int) -> int | None:
         """All coalitions of the budget for each case of a table; segments and words are not counted before."""

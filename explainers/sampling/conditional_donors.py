@@ -21,6 +21,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from explainers.lazily import lazily
+from explainers.progress import Progress, silent
 from explainers.schema import Schema
 
 tree = lazily("sklearn.tree")
@@ -29,7 +30,7 @@ tree = lazily("sklearn.tree")
 LEAST = 10
 
 #: Rows that a tree is grown from, and numbers in them, but not fewer rows than these; more rows are sorted into its leaves.
-MOST_ROWS, MOST_CELLS, FEWEST_ROWS = 10_000, 100_000, 2_000
+MOST_ROWS, MOST_CELLS, FEWEST_ROWS = 10_000, 50_000, 2_000
 
 #: Values of a category that have their own column; the others share none.
 MOST_VALUES = 20
@@ -55,7 +56,7 @@ def conditional_permutations(
 
 
 def permutations_within(
-    strata: Sequence[Int[np.ndarray, " n"]], repeats: int, seed: int = 0
+    strata: Sequence[Int[np.ndarray, " n"]], repeats: int, seed: int = 0, progress: Progress = silent
 ) -> Int[np.ndarray, "u r n"]:
     """Uniformly drawn permutations that leave every row in its stratum, for each unit (at least one) and repeat."""
     n = len(strata[0])
@@ -67,6 +68,7 @@ def permutations_within(
         order = np.argsort(random.random(n), kind="stable")
         for u, (labels, home) in enumerate(zip(compact, homes, strict=True)):
             found[u, repeat, home] = order[np.argsort(labels[order], kind="stable")]
+        progress(0, 1)
     return found
 
 

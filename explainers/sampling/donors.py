@@ -47,8 +47,8 @@ class Donors:
         for labels in strata_of_units(matrix, schema, units, seed):
             strata.append(labels)
             progress(0, 1)  # each takes a while
-        several = (labels if (labels != labels[0]).any() else None for labels in strata)
-        return cls(permutations_within(strata, repeats, seed), tuple(several))
+        drawn = permutations_within(strata, repeats, seed, progress)
+        return cls(drawn, tuple(labels if (labels != labels[0]).any() else None for labels in strata))
 
     @property
     def shared(self) -> bool:

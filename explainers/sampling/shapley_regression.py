@@ -100,7 +100,10 @@ class ShapleyRegression:
     @cached_property
     def _of_squares(self) -> Float[np.ndarray, " e"]:
         """What the squared terms of a size count: (1 - drawn / existing) n / (n - 1); nothing where all were drawn."""
-        drawn, existing = np.array(self.coalitions.drawn), np.array(self.coalitions.existing, dtype=np.float64)
+        drawn, existing = (
+            np.array(self.coalitions.drawn),
+            np.array(self.coalitions.existing, dtype=np.float64),
+        )
         return np.asarray((1 - drawn / existing) * np.where(drawn > 1, drawn / np.maximum(drawn - 1, 1), 1.0))
 
     @cached_property

@@ -15,7 +15,7 @@ from explainers import device
 from explainers.games.features import FeatureGame
 from explainers.sampling import exact_values
 from explainers.sampling.exact_values import Enumeration, unions_of
-from tests.cases import CASES, network, numbers, planted_patches
+from tests.cases import CASES, holey_model, network, numbers, planted_patches
 from tests.reference import background_game, owen_values, shapley_values
 
 
@@ -29,30 +29,8 @@ def six():
     return ex.Model.wrap(curved), ex.Dataset.from_frame(numbers(20, 6).drop(columns="y"))
 
 
-def mixed():
-    """A function of a category, a boolean and missing values, with three outputs."""
-    frame = pd.DataFrame(
-        {
-            "a": [0.5, np.nan, 2.0, -1.0, 0.0, np.nan],
-            "kind": ["x", "y", None, "z", "x", "y"],
-            "b": [1.0, 2.0, 3.0, np.nan, 5.0, 6.0],
-            "flag": [True, False, True, True, False, False],
-        }
-    )
-
-    def predict(values):
-        table = pd.DataFrame(values, columns=frame.columns)
-        a = table["a"].astype(float).fillna(-3).to_numpy()
-        b = table["b"].astype(float).fillna(7).to_numpy()
-        kind = table["kind"].map({"x": 0.0, "y": 1.0, "z": 4.0}).fillna(-2.0).to_numpy()
-        flag = table["flag"].astype(float).to_numpy()
-        return np.column_stack([a * kind + b * flag, a * b * kind * flag, kind - flag])
-
-    return ex.Model.wrap(predict), ex.Dataset.from_frame(frame)
-
-
 def test_it_equals_the_definition_on_categories_and_missing_values():
-    model, data = mixed()
+    model, data = holey_model()
     background = data.take([1, 2, 3])
     found = ex.explain(model, data, ex.ExactShap(), target="all", background=background)
     for i in range(6):
@@ -121,7 +99,7 @@ def test_a_large_base_value_costs_no_digits():
 
 
 def test_a_group_is_one_player():
-    model, data = mixed()
+    model, data = holey_model()
     background = data.take([1, 3])
     groups = (("a", "flag"),)
     found = ex.explain(model, data, ex.ExactShap(groups=groups), rows=[0, 2], background=background, target=1)

@@ -16,7 +16,7 @@ from explainers.sampling import kernel_estimate, polynomial
 from explainers.sampling.coalitions import coalitions
 from explainers.sampling.polynomial import _values_of_kernel
 from explainers.sampling.shapley_regression import ShapleyRegression
-from tests.cases import CASES, network, numbers
+from tests.cases import CASES, holey_model, network, numbers
 from tests.reference import background_game, shapley_values
 
 D = 12
@@ -36,28 +36,6 @@ def wide():
 @pytest.fixture(scope="module")
 def exact(wide):
     return ex.explain(*wide, ex.KernelShap(background=8, budget=2**D), rows=range(6))
-
-
-def holey_model():
-    """A function that sees a category, a boolean and missing values, with three outputs."""
-    frame = pd.DataFrame(
-        {
-            "a": [0.5, np.nan, 2.0, -1.0, 0.0, np.nan],
-            "kind": ["x", "y", None, "z", "x", "y"],
-            "b": [1.0, 2.0, 3.0, np.nan, 5.0, 6.0],
-            "flag": [True, False, True, True, False, False],
-        }
-    )
-
-    def predict(values):
-        table = pd.DataFrame(values, columns=frame.columns)
-        a = table["a"].astype(float).fillna(-3).to_numpy()
-        b = table["b"].astype(float).fillna(7).to_numpy()
-        kind = table["kind"].map({"x": 0.0, "y": 1.0, "z": 4.0}).fillna(-2.0).to_numpy()
-        flag = table["flag"].astype(float).to_numpy()
-        return np.column_stack([a * kind + b * flag, a * b * kind * flag, kind - flag])
-
-    return ex.Model.wrap(predict), ex.Dataset.from_frame(frame)
 
 
 def test_it_equals_the_definition_on_categories_and_missing_values():

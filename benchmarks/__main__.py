@@ -1,4 +1,4 @@
-"""``python -m benchmarks page | explainers | trees | workers | faults``: measure, print, and write the results down."""
+"""``python -m benchmarks page | explainers | trees | blackbox | workers | faults``: measure, print, and write the results down."""
 
 from __future__ import annotations
 
@@ -56,6 +56,20 @@ def main() -> None:
     )
     trees.add_argument("--only", nargs="*", default=[], help="words of the rows to run")
     trees.add_argument("--out", type=Path, default=RESULTS / "trees.md")
+    blackbox = kinds.add_parser(
+        "blackbox",
+        help="our estimators for black boxes beside shap, shapiq and lime: errors, times, coverage",
+    )
+    blackbox.add_argument(
+        "--data",
+        type=Path,
+        help="a folder with california_housing.csv, or that file; its last column is the outcome",
+    )
+    blackbox.add_argument(
+        "--patience", type=float, default=1.5, help="seconds for the draws of one side; slow ones get fewer"
+    )
+    blackbox.add_argument("--only", nargs="*", default=[], help="words of the sections to run")
+    blackbox.add_argument("--out", type=Path, default=RESULTS / "blackbox.md")
     workers = kinds.add_parser("workers", help="what it costs that models live in processes of their own")
     workers.add_argument("--repeats", type=int, default=100, help="of a short call; longer ones fewer times")
     workers.add_argument("--out", type=Path, default=RESULTS / "workers.md")
@@ -77,6 +91,10 @@ def main() -> None:
         from benchmarks.trees import measure_all as measure_trees
 
         measure_trees(chosen.data, chosen.repeats, chosen.only, chosen.rows, chosen.patience, chosen.out)
+    elif chosen.kind == "blackbox":
+        from benchmarks.blackbox import measure_all as measure_blackbox
+
+        measure_blackbox(chosen.data, chosen.only, chosen.patience, chosen.out)
     elif chosen.kind == "faults":
         from benchmarks.faults import count
 

@@ -26,6 +26,16 @@ def milliseconds(seconds: float) -> str:
     return f"{1000 * seconds:,.0f} ms" if seconds < 10 else f"{seconds:,.1f} s"
 
 
+def short(seconds: float) -> str:
+    """Below ten milliseconds with more places."""
+    return f"{1000 * seconds:.2f} ms" if seconds < 0.01 else milliseconds(seconds)
+
+
+def ratio(value: float) -> str:
+    """Two figures, or whole numbers from a hundred."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}" if value < 1 else f"{value:.1f}"
+
+
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A markdown table."""
     lines = [heads, ["---"] * len(heads), *rows]

@@ -19,11 +19,16 @@ from typing import Any, Protocol
 import numpy as np
 
 import explainers as ex
+from dashboard.costs import Costs, Partial, cost_text
+from dashboard.running import Run, Runs
 
 log = logging.getLogger("whyboard")
 
 #: Bytes of results a store keeps before it drops those not used for longest.
 STORE_BYTES = 256 * 2**20
+
+#: The same for the coarser results of what is still computed, or was stopped.
+PARTIAL_BYTES = 32 * 2**20
 
 
 class Store:
@@ -52,6 +57,11 @@ class Store:
             while self._bytes > self._limit and len(self._items) > 1:
                 self._bytes -= self._items.popitem(last=False)[1][1]
 
+    def drop(self, key: Hashable) -> None:
+        """Forget a value, where there is one."""
+        with self._lock:
+            self._bytes -= self._items.pop(key, (None, 0))[1]
+
     def retry(self) -> None:
         """Forget the failures that a second attempt may not meet."""
         with self._lock:
@@ -79,11 +89,12 @@ class Failure:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """A computation that a page shows as pending: what people call it, and how to ask for it."""
+    """A computation that a page shows as pending: what people call it, how to ask for it, and what it costs where that is much."""
 
     title: str
     key: Hashable
     run: Callable[[ex.Progress], Any]
+    cost: str = ""
 
 
 class Engine(Protocol):
@@ -105,15 +116,47 @@ class Compute:
     def __init__(self, engine: Engine, store: Store | None = None) -> None:
         self.engine = engine
         self.store = store or Store()
+        self.costs = Costs(engine.predict, self.store)
+        self._partials = Store(PARTIAL_BYTES)
+        self._runs = Runs()
         self._guard = threading.Lock()
         self._running: dict[Hashable, threading.Lock] = {}
 
     def ask(self, model: ex.Model, data: ex.Dataset, explainer: ex.Explainer, rows: Any = None, target: Any = None, progress: ex.Progress | None = None) -> Any:  # fmt: skip
         """The result of `explain`; computed at most once for equal requests. Raises `ExplainerError`."""
         key = ex.Request.of(model, data, explainer, rows, target)
-        return self.kept(
-            key, lambda: self.engine.explain(model, data, explainer, rows, target, progress), progress
-        )
+
+        def note(done: int, total: int, partial: ex.Explanation | None = None) -> None:
+            if partial is not None:
+                where = ex.Provenance(model, data, explainer, rows, target, None)
+                self.note(key, Partial(dataclasses.replace(partial, provenance=where), done, total))
+            if progress is not None:
+                progress(done, total, partial)
+
+        def make() -> ex.Explanation:
+            report = None if progress is None else note
+            result = self.engine.explain(model, data, explainer, rows, target, report)
+            self.costs.learn(model, data, result)
+            return result
+
+        found = self.kept(key, make, progress)
+        self._partials.drop(key)
+        return found
+
+    def note(self, key: Hashable, partial: Partial) -> None:
+        """Keep a coarser result, until there is a finer one; it never becomes the result."""
+        held = self._partials.get(key)
+        if held is None or partial.share >= held.share:
+            self._partials.put(key, partial)
+
+    def partial(self, key: Hashable) -> Partial | None:
+        """The finest of the coarser results of what is still computed, or was stopped."""
+        found: Partial | None = self._partials.get(key)
+        return found
+
+    def begin(self, job: Job, who: Hashable) -> Run:
+        """Have a job computed aside, or join whoever waits for the same; `who` watches it until they leave."""
+        return self._runs.join(job.key, job.run, who)
 
     def known(self, model: ex.Model, data: ex.Dataset, explainer: ex.Explainer, rows: Any = None, target: Any = None) -> Any | None:  # fmt: skip
         """What the store holds for this request: a result, a `Failure`, or ``None``."""
@@ -122,7 +165,13 @@ class Compute:
     def job(self, title: str, model: ex.Model, data: ex.Dataset, explainer: ex.Explainer, rows: Any = None, target: Any = None) -> Job:  # fmt: skip
         """The same request as something to run later with progress."""
         key = ex.Request.of(model, data, explainer, rows, target)
-        return Job(title, key, lambda progress: self.ask(model, data, explainer, rows, target, progress))
+        seconds = self.costs.seconds(model, data, explainer, rows)
+        return Job(
+            title,
+            key,
+            lambda progress: self.ask(model, data, explainer, rows, target, progress),
+            cost_text(explainer, data, rows, seconds),
+        )
 
     def predict(self, model: ex.Model, data: ex.Dataset, cases: ex.Dataset) -> np.ndarray:
         """Predictions for a few cases with the schema of `data`, ``(m, k)``, not kept."""
@@ -136,9 +185,7 @@ class Compute:
 
     def predictions(self, model: ex.Model, data: ex.Dataset) -> np.ndarray:
         """Predictions for every row of the data, ``(n, k)``."""
-        answer = self.kept(
-            ("predictions", model.digest, data.digest), lambda: self.engine.predict(model, data)
-        )
+        answer = self.kept(("predictions", model.digest, data.digest), lambda: self.costs.opened(model, data))
         assert isinstance(answer, np.ndarray)
         return answer
 

@@ -77,6 +77,13 @@ def _compared(reference: Reference | None) -> str:
 
 
 def _certainty(known: Mapping[str, Any]) -> str:
+    if known.get("so_far"):
+        so_far = plain_text(str(known["so_far"]), 60)
+        return (
+            f"stopped after {so_far}"
+            if known.get("stopped")
+            else f"first answer from {so_far}; still computing"
+        )
     if known.get("exact") is None:
         return ""
     if known["exact"]:

@@ -5,7 +5,6 @@ The whole page is one fragment: an event in the component changes the selection 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 import traceback
@@ -20,10 +19,12 @@ from streamlit.runtime.scriptrunner_utils.script_run_context import get_script_r
 import explainers as ex
 from dashboard import session
 from dashboard.compute import Job
+from dashboard.costs import FORESEEABLE, duration
 from dashboard.figures.plain import plain_text
 from dashboard.linked import linked_host
 from dashboard.markdown import literal
 from dashboard.panels.panel import Block, Page, Panel
+from dashboard.running import Run
 from dashboard.view import View
 
 log = logging.getLogger("whyboard")
@@ -36,6 +37,12 @@ PATIENCE = 0.6
 #: Seconds in which quick results are gathered before the page is painted again.
 TOGETHER = 0.25
 
+#: Seconds between two paints while a result grows finer, and between two looks at whether it did.
+REPAINT, LOOK = 0.3, 0.03
+
+#: Seconds in which no slider moves before the finer result is begun.
+STILL = 0.6
+
 
 @st.fragment
 def draw(page: Page) -> None:
@@ -47,15 +54,17 @@ def draw(page: Page) -> None:
     payload = {"layout": page.layout, "blocks": gather(page, view)}
     linked_host(payload, key=key, on_event=partial(handle, page))
     if view.pending:
-        _work(view.pending)
+        _work(view)
 
 
 def gather(page: Page, view: View) -> list[Block]:
     """All blocks of a page; a panel that cannot answer says why in its own place."""
     blocks: list[Block] = []
     for panel in page.panels:
+        told = set(view.stopped)
         try:
             blocks += panel.blocks(view)
+            blocks += _halted(panel, [text for title, text in view.stopped.items() if title not in told])
         except ex.ExplainerError as error:
             blocks += _refused(panel, str(error), view)
         except Exception as error:  # a model may answer what no check foresaw; the other panels stay
@@ -96,33 +105,75 @@ def _refused(panel: Panel, reason: str, view: View) -> list[Block]:
         ]
     if not any(f"Stopped: {title}" in reason for title in view.selection.cancelled):
         return [said]
-    again = {"id": "again", "kind": "button", "label": "compute again"}
+    return [said, _resume(panel)]
+
+
+def _halted(panel: Panel, sentences: list[str]) -> list[Block]:
+    """Under what is shown of a computation that was stopped by hand: how far it came, and the way to take it up again."""
+    if not sentences:
+        return []
+    items = [{"style": "warning", "text": plain_text(sentence, 600)} for sentence in sentences]
     return [
-        said,
-        {
-            "id": f"{panel.name}.again",
-            "kind": "controls",
-            "area": panel.area,
-            "controls": [again],
-            "row": True,
-        },
+        {"id": f"{panel.name}.halted", "kind": "text", "area": panel.area, "items": items},
+        _resume(panel),
     ]
 
 
-def _work(jobs: list[Job]) -> None:
-    """Compute pending results, with a bar and a cancel, and run again to show them: at once what takes long, else a few together."""
+def _resume(panel: Panel) -> Block:
+    again = {"id": "again", "kind": "button", "label": "compute again"}
+    return {
+        "id": f"{panel.name}.again",
+        "kind": "controls",
+        "area": panel.area,
+        "controls": [again],
+        "row": True,
+    }
+
+
+def _work(view: View) -> None:
+    """Compute pending results, with a bar and a cancel, and run again to show them: at once what takes long, else a few together.
+
+    A result that grows finer is shown as it is each time.
+    """
     started = time.monotonic()
-    for job in jobs:
-        try:
-            with contextlib.suppress(
-                ex.ExplainerError
-            ):  # kept as a failure: the panel says so in the next run
-                job.run(_Bar(job.title))
-        except ex.Cancelled:
+    while view.edited and time.monotonic() - started < STILL:
+        if _awaited():
+            return
+        time.sleep(LOOK)
+    started = time.monotonic()
+    for job in view.pending:
+        if not _computed(job, view):
             return  # the run that is asked for comes now; what is still wanted is computed after it
         if time.monotonic() - started > TOGETHER:
             break
     _again()
+
+
+def _computed(job: Job, view: View) -> bool:
+    """Wait for a result, or paint again where a finer one is known; ``False`` where the visitor does something else."""
+    me = _visitor()
+    run = view.compute.begin(job, me)
+    painted, staying = time.monotonic(), False
+    try:
+        bar = _Bar(job)
+        while not run.ended.wait(LOOK):
+            if _awaited():
+                return False
+            run.watch(me)
+            bar.show(run)
+            shown = view.shown.get(job.key)
+            news = view.compute.partial(job.key) is not shown
+            if news and (shown is None or time.monotonic() - painted > REPAINT):  # the first at once
+                staying = True
+                _again()
+    finally:
+        if not staying:
+            run.leave(me)
+    return True
+
+
+def _visitor() -> str:
+    return str(getattr(get_script_run_ctx(), "session_id", ""))
 
 
 def _again() -> None:
@@ -133,26 +184,26 @@ def _again() -> None:
 
 
 class _Bar:
-    """A progress callback that appears after a while, and stops the work as soon as the visitor does something else."""
+    """How far a computation is, and a cancel; they appear after a while."""
 
-    def __init__(self, title: str) -> None:
-        self._title = title
-        self._started = time.monotonic()
+    def __init__(self, job: Job) -> None:
+        self._job = job
         self._bar: Any = None
 
-    def __call__(self, done: int, total: int, partial: ex.Explanation | None = None) -> None:
-        if _awaited():
-            raise ex.Cancelled
-        elapsed = time.monotonic() - self._started
-        share = done / max(total, 1)
-        if self._bar is None and elapsed > PATIENCE:
+    def show(self, run: Run) -> None:
+        """Paint it as it is now."""
+        if self._bar is None and run.age > PATIENCE:
             with st.container(key="work"):
                 self._bar = st.progress(0.0)
-                st.button("Cancel", key="work-cancel", on_click=_cancel, args=(self._title,))
+                st.button("Cancel", key="work-cancel", on_click=_cancel, args=(self._job.title,))
         if self._bar is not None:
-            left = elapsed / share - elapsed if share > 0.02 else None
-            text = f"{self._title} · {left:.0f} s left" if left is not None else self._title
+            share = run.done / max(run.total, 1)
+            text = " · ".join(part for part in (self._job.title, self._time(run.age, share)) if part)
             self._bar.progress(min(share, 1.0), text=literal(text))
+
+    def _time(self, elapsed: float, share: float) -> str:
+        """What is left at the pace so far; before there is one, what was foreseen."""
+        return f"{duration(elapsed / share - elapsed)} left" if share > FORESEEABLE else self._job.cost
 
 
 def _awaited() -> bool:

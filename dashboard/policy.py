@@ -19,6 +19,15 @@ BACKGROUND = 100
 #: Coalitions for one case while a slider moves: exact up to eight features, sampled with error bars beyond.
 LIVE_BUDGET = 256
 
+#: Coalitions for one case once nothing moves; the first answer from fewer is there meanwhile.
+CASE_BUDGET = 1024
+
+#: Seconds that a page may wait for an answer before it is painted; what takes longer comes piece by piece.
+MOMENT = 0.3
+
+#: Rows that a model is asked for the first straight-line copy.
+SURROGATE_ROWS = 5000
+
 #: Features up to which Shapley values are estimated from coalitions; more cost minutes for one case.
 MOST_FEATURES = 400
 
@@ -34,9 +43,9 @@ MOST_TREE_CASES = 10_000
 
 
 def local_attribution(
-    model: ex.Model, data: ex.Dataset, refused: Refused, space: str = "auto"
+    model: ex.Model, data: ex.Dataset, refused: Refused, space: str = "auto", *, live: bool = False
 ) -> ex.Explainer:
-    """Shapley values of one case: exact from the trees where the scale allows it, else from coalitions."""
+    """Shapley values of one case: exact from the trees where the scale allows it, else from coalitions; from fewer where `live`."""
     trees = refused(ex.TreeShap) is None
     if trees:
         if space != "raw" and model.space == "probability":
@@ -48,7 +57,8 @@ def local_attribution(
             f"These data have {features:,} features; for this model ({model.family}) Shapley values of more than "
             f"{MOST_FEATURES} would take minutes for each case. Choose fewer features, or a tree model."
         )
-    budget = max(LIVE_BUDGET, 4 * features + 2)
+    few = live or 2**features <= LIVE_BUDGET
+    budget = max(LIVE_BUDGET if few else CASE_BUDGET, 4 * features + 2)
     if space == "raw" and "raw" in model.abilities:
         return ex.KernelShap(background=BACKGROUND, budget=budget, space="raw")
     return ex.KernelShap(background=BACKGROUND, budget=budget)

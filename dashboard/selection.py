@@ -8,6 +8,9 @@ from typing import Any, Literal
 Sort = Literal["high", "low", "near", "file"]
 Show = Literal["all", "right", "wrong"]
 
+#: Titles of the computations about one case as it is edited: stopped for one, they are wanted for the next.
+SHAP_HERE, LIME_HERE = "SHAP values of this case", "LIME of this case"
+
 
 @dataclasses.dataclass(frozen=True)
 class Filter:
@@ -56,12 +59,14 @@ class Selection:
 
     def pick(self, row: int) -> Selection:
         """Another case: what was edited or asked of the former one does not carry over."""
-        return dataclasses.replace(self, row=int(row), edits=(), suggestions=False)
+        return self.change(row=int(row), edits=(), suggestions=False)
 
     def edit(self, *changes: tuple[str, float]) -> Selection:
         """Set features to new codes, keeping the other edits."""
-        return dataclasses.replace(self, edits=tuple({**dict(self.edits), **dict(changes)}.items()))
+        return self.change(edits=tuple({**dict(self.edits), **dict(changes)}.items()))
 
     def change(self, **fields: Any) -> Selection:
         """The same selection with some fields changed."""
+        if "edits" in fields:
+            fields = {"cancelled": self.cancelled - {SHAP_HERE, LIME_HERE}} | fields
         return dataclasses.replace(self, **fields)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Hashable
 from functools import cached_property
 from typing import Any
 
@@ -11,21 +12,29 @@ import numpy as np
 import explainers as ex
 from dashboard import policy
 from dashboard.compute import Compute, Failure, Job
-from dashboard.selection import Selection
+from dashboard.costs import Partial
+from dashboard.selection import LIME_HERE, SHAP_HERE, Selection
 from dashboard.workspace import OpenWorkspace
+
+
+class Stopped(ex.ExplainerError):
+    """A computation was stopped by hand before there was anything to show."""
 
 
 @dataclasses.dataclass(eq=False)
 class View:
     """One look at a workspace under a selection; made anew for each run of a page.
 
-    `pending` collects what panels asked for with `later`; the page computes it after it has painted.
+    `pending` collects what panels asked for with `later` or `best`; the page computes it after it has painted. `shown` says
+    which coarser result of it was seen, `stopped` how far came what was stopped by hand and is shown as it is.
     """
 
     workspace: OpenWorkspace
     selection: Selection
     compute: Compute
     pending: list[Job] = dataclasses.field(default_factory=list)
+    shown: dict[Hashable, Partial] = dataclasses.field(default_factory=dict)
+    stopped: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def model(self) -> ex.Model:
@@ -51,18 +60,63 @@ class View:
 
         Raises `ExplainerError` where it failed before, or was stopped by hand.
         """
+        found = self._known(explainer, rows, target)
+        if found is None:
+            if title in self.selection.cancelled:
+                raise Stopped(f"Stopped: {title}. Nothing is lost; choose “compute again” to resume.")
+            self._queue(self.compute.job(title, self.model, self.data, explainer, rows, target))
+        return found
+
+    def best(self, title: str, explainer: ex.Explainer, rows: Any = None, target: Any = None) -> Any | None:
+        """A result if it is known; else it is queued, and this is the finest coarser one yet, or ``None``: show a skeleton.
+
+        The diagnostics of a coarser one say ``so_far``, how far it is, and whether it was ``stopped`` by hand. Raises
+        `ExplainerError` where the result failed before, `Stopped` where it was stopped before there was anything to show.
+        """
+        found = self._known(explainer, rows, target)
+        if found is not None:
+            return found
+        key = ex.Request.of(self.model, self.data, explainer, rows, target)
+        partial = self.compute.partial(key)
+        if partial is None:
+            return self.later(title, explainer, rows, target)
+        so_far, stopped = partial.text(explainer, self.data), title in self.selection.cancelled
+        if stopped:
+            self.stopped[title] = (
+                f"Stopped after {so_far}; error bars are wider. Choose “compute again” to go on."
+            )
+        else:
+            self.shown[key] = partial
+            self._queue(self.compute.job(title, self.model, self.data, explainer, rows, target))
+        return dataclasses.replace(
+            partial.result,
+            diagnostics={**partial.result.diagnostics, "so_far": so_far, "stopped": stopped},
+        )
+
+    def soon(self, title: str, explainer: ex.Explainer, rows: Any = None, target: Any = None, *, asked: int | None = None) -> Any | None:  # fmt: skip
+        """A result at once where that takes a moment, about; else the `best` there is. `asked`: rows, where the explainer does not say."""
+        if self._known(explainer, rows, target) is None and not self._quick(explainer, rows, asked):
+            return self.best(title, explainer, rows, target)
+        return self.now(explainer, rows, target)
+
+    def cost(self, title: str) -> str:
+        """What a pending computation costs, in words; empty where it is not much, or not known."""
+        return next((job.cost for job in self.pending if job.title == title), "")
+
+    def _quick(self, explainer: ex.Explainer, rows: Any, asked: int | None = None) -> bool:
+        _ = self.predictions  # asked first, so that a worker's start is not taken for the model's pace
+        seconds = self.compute.costs.seconds(self.model, self.data, explainer, rows, asked)
+        return seconds is None or seconds <= policy.MOMENT
+
+    def _known(self, explainer: ex.Explainer, rows: Any, target: Any) -> Any | None:
         found = self.compute.known(self.model, self.data, explainer, rows, target)
         if isinstance(found, Failure):
             raise ex.ExplainerError(found.message)
-        if found is None:
-            if title in self.selection.cancelled:
-                raise ex.ExplainerError(
-                    f"Stopped: {title}. Nothing is lost; choose “compute again” to resume."
-                )
-            job = self.compute.job(title, self.model, self.data, explainer, rows, target)
-            if all(job.key != other.key for other in self.pending):
-                self.pending.append(job)
         return found
+
+    def _queue(self, job: Job) -> None:
+        if all(job.key != other.key for other in self.pending):
+            self.pending.append(job)
 
     def refused(self, kind: type[ex.Explainer]) -> str | None:
         """Why an explainer does not apply to this model and these data, or ``None``."""
@@ -143,7 +197,11 @@ class View:
     @cached_property
     def answer(self) -> np.ndarray:
         """All outputs for the case as edited, ``(k,)``."""
-        return np.asarray(self.compute.predict(self.model, self.data, self.case)[0])
+        key = ("answer", self.model.digest, self.data.digest, self.selection.row, self.selection.edits)
+        # kept, since a page that is painted again while its worker computes would wait for it
+        return np.asarray(
+            self.compute.kept(key, lambda: self.compute.predict(self.model, self.data, self.case)[0])
+        )
 
     @cached_property
     def original(self) -> ex.Dataset:
@@ -212,33 +270,65 @@ class View:
         )
 
     @cached_property
-    def reasons(self) -> ex.Attribution:
-        """Shapley values of the case, on the scale that is selected."""
-        explainer = policy.local_attribution(self.model, self.data, self.refused, self.selection.space)
-        answer = self.now(explainer, self._case_rows, self.target)
-        assert isinstance(answer, ex.Attribution)
+    def reasons(self) -> ex.Attribution | None:
+        """Shapley values of the case, on the scale that is selected: the best there are yet, or ``None``."""
+        explainer, live = (
+            policy.local_attribution(self.model, self.data, self.refused, self.selection.space, live=live)
+            for live in (False, True)
+        )
+        rows, target = self._case_rows, self.target
+        if isinstance(explainer, ex.TreeShap):
+            answer = self.now(explainer, rows, target)
+        elif explainer == live:
+            answer = self.soon(SHAP_HERE, explainer, rows, target)
+        else:
+            answer = self._refined(explainer, live, rows, target)
+        assert isinstance(answer, ex.Attribution | None)
         return answer
+
+    def _refined(self, explainer: ex.Explainer, live: ex.Explainer, rows: Any, target: Any) -> Any | None:
+        """The best there is; the answer of a quicker explainer comes first where it takes a moment only."""
+        key = ex.Request.of(self.model, self.data, explainer, rows, target)
+        if self._known(explainer, rows, target) is None and self._quick(live, rows):
+            first = self.now(live, rows, target)
+            if first.diagnostics.get("exact"):
+                return first
+            self.compute.note(key, Partial(first, policy.LIVE_BUDGET, policy.CASE_BUDGET))
+        return self.best(SHAP_HERE, explainer, rows, target)
 
     @cached_property
     def surrogate(self) -> ex.Attribution | None:
-        """LIME's weights of the case, or ``None`` where LIME does not apply or would take minutes."""
+        """LIME's weights of the case, or ``None`` where LIME does not apply, would take minutes, or is not ready yet."""
         if len(self.schema.names) > policy.MOST_FEATURES or self.refused(ex.Lime) is not None:
             return None
-        answer = self.now(policy.surrogate(), self._case_rows, self.target)
-        assert isinstance(answer, ex.Attribution)
+        try:
+            answer = self.soon(
+                LIME_HERE, policy.surrogate(), self._case_rows, self.target, asked=policy.SURROGATE_ROWS
+            )
+        except Stopped as stopped:
+            self.stopped[LIME_HERE] = str(stopped)
+            return None
+        assert isinstance(answer, ex.Attribution | None)
         return answer
 
     @cached_property
     def sliders(self) -> tuple[str, ...]:
         """The features with a slider, by what they contribute to the case as it stands in the data, so that none jumps.
 
-        Where Shapley values are refused, the first ones in the order of the data.
+        The order of the first answer stays. Before there is one, and where Shapley values are refused, it is that of the data.
         """
-        unedited = View(self.workspace, self.selection.change(edits=()), self.compute)
-        try:
-            order = np.argsort(-np.abs(unedited.reasons.values[0]), kind="stable")
-        except ex.ExplainerError:
-            order = np.arange(len(self.schema.names))
+        chosen = self.selection
+        key = ("sliders", self.model.digest, self.data.digest, chosen.row, self.output, chosen.space)
+        order: np.ndarray | None = self.compute.store.get(key)
+        if order is None:
+            try:
+                first = View(self.workspace, chosen.change(edits=()), self.compute).reasons
+            except ex.ExplainerError:
+                first = None
+            if first is None:
+                return self.schema.names[: policy.SLIDERS]
+            order = np.argsort(-np.abs(first.values[0]), kind="stable")
+            self.compute.store.put(key, order)
         return tuple(self.schema.names[j] for j in order[: policy.SLIDERS])
 
     @cached_property

@@ -11,10 +11,9 @@ from typing import Any
 import torch
 
 import explainers as ex
-from benchmarks.report import table
+from benchmarks.report import short, table
 from benchmarks.trees.cases import XGBOOST, Cases
 from benchmarks.trees.shapley_rows import MANY
-from benchmarks.trees.writing import short
 
 
 def measured(cases: Cases, repeats: int) -> str:

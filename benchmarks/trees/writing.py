@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.report import milliseconds, table
+from benchmarks.report import ratio, short, table
 
 HEADS = (
     "side", "time", "theirs / ours", "max difference (of)", "per second", "leaf-rows/s", "peak memory", "cold", "note",
@@ -40,7 +40,7 @@ def _line(side: dict[str, Any], unit: str) -> list[str]:
     return [
         f"**{side['name']}**" if side["ours"] else side["name"],
         short(side["seconds"]) + (" (scaled)" if side["scaled"] else f" ({side['runs']})"),
-        " / ".join(_ratio(ratio) for ratio in side["ratios"]),
+        " / ".join(ratio(ratio) for ratio in side["ratios"]),
         f"{side['difference']:.0e} ({side['largest']:.2g}), {side['compared']:,}",
         f"{side['per_second']:,.0f} {unit}",
         f"{side['leaf_rows']:.1e}" if side["leaf_rows"] else "",
@@ -50,15 +50,6 @@ def _line(side: dict[str, Any], unit: str) -> list[str]:
     ]
 
 
-def short(seconds: float) -> str:
-    """Below ten milliseconds with more places."""
-    return f"{1000 * seconds:.2f} ms" if seconds < 0.01 else milliseconds(seconds)
-
-
-def _ratio(ratio: float) -> str:
-    return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.2g}" if ratio < 1 else f"{ratio:.1f}"
-
-
 def _memory(peak: int | None) -> str:
     return "not known" if peak is None else f"{peak / 2**20:,.0f} MiB"
 
@@ -66,7 +57,7 @@ def _memory(peak: int | None) -> str:
 def summary(rows: Sequence[dict[str, Any]]) -> str:
     """One line for each row and peer: the ratio to the headline side."""
     lines = [
-        [row["title"], side["name"], _ratio(side["ratios"][0]), "scaled" if side["scaled"] else ""]
+        [row["title"], side["name"], ratio(side["ratios"][0]), "scaled" if side["scaled"] else ""]
         for row in rows
         for side in row["sides"]
         if not side["ours"]
@@ -86,7 +77,7 @@ def models_text(models: Sequence[dict[str, Any]]) -> str:
 def losses(rows: Sequence[dict[str, Any]]) -> str:
     """Where the headline side is slower."""
     lost = [
-        f"{row['title']} against {side['name']} ({_ratio(side['ratios'][0])})"
+        f"{row['title']} against {side['name']} ({ratio(side['ratios'][0])})"
         for row in rows
         for side in row["sides"]
         if side["ratios"] and side["ratios"][0] < 1

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 import explainers as ex
 from dashboard import policy, words
 from dashboard.export import takeaway
 from dashboard.figures.importance import importances, in_scale
-from dashboard.panels.panel import Block, Event
+from dashboard.panels.panel import Block, Event, waiting
 from dashboard.selection import Selection
-from dashboard.view import View
+from dashboard.view import Stopped, View
 
 USES = "What the model uses (SHAP)"
 NEEDS = "What accuracy needs (permutation)"
+
+FIRST = "SHAP values, first cases"
 
 #: Rank correlation from which features are shown as one group.
 RELATED = 0.8
@@ -31,15 +35,7 @@ class GlobalImportance:
         shap = global_attribution(view)
         needs = _needs(view, groups)
         if shap is None:
-            waiting = {
-                "id": "importance.chart",
-                "kind": "chart",
-                "area": self.area,
-                "title": self.title,
-                "loading": True,
-                "height": 300,
-            }
-            return [waiting]
+            return waiting("importance", self.area, self.title, view.cost(FIRST), 300)
         uses = in_scale(ex.mean_absolute(shap, groups), shap.space, view.unit_of(shap.space))
         figure = importances(uses, needs, view.schema, selected=view.selection.feature)
         said = words.importance_sentence(uses, view.schema, needs)
@@ -79,11 +75,26 @@ def global_attribution(view: View) -> ex.Attribution | None:
         rows = browse_sample(view, policy.global_cases(explainer, best))
         if best is not None and len(rows) <= len(best.values):
             return best
-        title = "SHAP values, first cases" if best is None else f"SHAP values of {len(rows):,} cases"
-        found: ex.Attribution | None = view.later(title, explainer, rows, target)
+        if best is None:
+            best = view.best(FIRST, explainer, rows, target)
+            if best is None or "so_far" in best.diagnostics:
+                return best
+            continue
+        found = _of_more(view, explainer, rows, target, len(best.values))
         if found is None:
             return best
         best = found
+
+
+def _of_more(view: View, explainer: ex.Explainer, rows: tuple[int, ...], target: Any, known: int) -> ex.Attribution | None:  # fmt: skip
+    """The values of more cases, once all are known; where they were stopped, the fewer stay, and that is said."""
+    title = f"SHAP values of {len(rows):,} cases"
+    try:
+        found: ex.Attribution | None = view.later(title, explainer, rows, target)
+    except Stopped:
+        view.stopped[title] = f"Stopped at {known:,} of {len(rows):,} cases. Choose “compute again” to go on."
+        return None
+    return found
 
 
 def browse_sample(view: View, size: int) -> tuple[int, ...]:
@@ -106,5 +117,9 @@ def _needs(view: View, groups: tuple[tuple[str, ...], ...]) -> ex.Importance | N
     """Permutation importance, where there is a truth; ``None`` while it is computed too."""
     if view.refused(ex.PermutationImportance) is not None:
         return None
-    found: ex.Importance | None = view.later(NEEDS, ex.PermutationImportance(groups=groups))
+    try:
+        found: ex.Importance | None = view.best(NEEDS, ex.PermutationImportance(groups=groups))
+    except Stopped as stopped:  # the other half of the picture stays
+        view.stopped[NEEDS] = str(stopped)
+        return None
     return found

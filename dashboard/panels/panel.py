@@ -17,6 +17,10 @@ Block = dict[str, Any]
 Event = Mapping[str, Any]
 
 
+#: Pixels of the sentences above a chart, kept so that nothing jumps when they change.
+TEXT_HEIGHT = 122
+
+
 class Panel(Protocol):
     """One panel of a page. Its blocks' ids start with its name and a dot.
 
@@ -46,3 +50,14 @@ class Page:
     name: str
     panels: tuple[Panel, ...]
     layout: Mapping[str, Any]
+
+
+def waiting(name: str, area: str, title: str, cost: str, height: int, *, early: bool = False) -> list[Block]:
+    """The grey place of a chart that is computed, and what that costs where it is much; whether a first answer comes `early`."""
+    chart: Block = {"id": f"{name}.chart", "kind": "chart", "area": area, "loading": True, "height": height}
+    if not cost:
+        return [chart | {"title": title}]
+    said = f"This takes {cost}." + (" A first answer, with wider error bars, comes earlier." if early else "")
+    text: Block = {"id": f"{name}.text", "kind": "text", "area": area, "title": title}
+    height_of_text = {"height": TEXT_HEIGHT} if early else {}
+    return [text | {"items": [{"style": "caption", "text": said}]} | height_of_text, chart]

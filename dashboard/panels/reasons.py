@@ -9,8 +9,8 @@ from dashboard.figures.contributions import parts
 from dashboard.figures.numbers import Scale
 from dashboard.figures.reasons import reasons as reasons_figure
 from dashboard.figures.waterfall import waterfall
-from dashboard.panels.panel import Block, Event
-from dashboard.selection import Selection
+from dashboard.panels.panel import TEXT_HEIGHT, Block, Event, waiting
+from dashboard.selection import SHAP_HERE, Selection
 from dashboard.view import View
 
 _WAYS = {"bars": "bars", "waterfall": "waterfall", "table": "table"}
@@ -25,6 +25,8 @@ class Reasons:
 
     def blocks(self, view: View) -> list[Block]:
         shap, lime = view.reasons, view.surrogate
+        if shap is None:
+            return waiting("why", self.area, self.title, view.cost(SHAP_HERE), 366, early=True)
         codes = view.case.matrix[0]
         about = view.workspace.about
         sentence = words.why_sentence(
@@ -54,7 +56,7 @@ class Reasons:
                 "area": self.area,
                 "title": self.title,
                 "items": said,
-                "height": 122,
+                "height": TEXT_HEIGHT,
             },
             {"id": "why.ways", "kind": "controls", "area": self.area, "controls": [way], "row": True},
             self._picture(view, shap, lime) | takeaway(shap),

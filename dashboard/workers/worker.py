@@ -104,18 +104,20 @@ def _place(problem: Exception) -> str:
 
 def _reporter(channel: Channel, number: int) -> ex.Progress:
     """Progress towards the web process; a word to cancel that belongs to this request stops it."""
-    said = 0.0
+    said, shown, held = 0.0, 0.0, None
 
     def report(done: int, total: int, partial: ex.Explanation | None = None) -> None:
-        nonlocal said
+        nonlocal said, shown, held
         while channel.waits(0.0):
             message = channel.receive(0.0)
             if message is not None and message.kind is Kind.CANCEL and message.number == number:
                 raise ex.Cancelled
         now = time.monotonic()
-        if now - said >= BETWEEN or done >= total:
-            said = now
-            body, arrays = codec.pack({"done": int(done), "total": int(total), "partial": partial})
+        held = held if partial is None else partial  # a first answer is not lost where a report was just sent
+        if now - said >= BETWEEN or done >= total or (partial is not None and now - shown >= BETWEEN):
+            said, shown = now, shown if held is None else now
+            body, arrays = codec.pack({"done": int(done), "total": int(total), "partial": held})
+            held = None
             channel.send(Message(Kind.PROGRESS, number, body, arrays))
 
     return report

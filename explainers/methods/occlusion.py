@@ -12,17 +12,17 @@ default settings for most sizes.
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from explainers.device import on_device, over_chunks, pick
+from explainers.device import over_chunks, pick
 from explainers.errors import InvalidSetting
 from explainers.explainer import Explainer, Need, Problem, resolve_space
 from explainers.explanation import Attribution, Explanation, Reference
+from explainers.games.opening import placed
 from explainers.masking import replacement
 from explainers.progress import Progress
 from explainers.schema import Modality
@@ -71,7 +71,7 @@ class Occlusion(Explainer):
         fill, words = replacement(self.baseline, cases, problem.data, problem.data.X)
         window, stride = self._sizes(cases.shape[2:])
         patches = patches_of(cases.shape[2:], window, stride)
-        with _on_device(problem):
+        with placed(problem):
             full = problem.predictions if space == problem.model.space else problem.model.scores(cases, space)
             covered = _covered_scores(problem, cases, fill, patches, space, progress)
         lost = problem.of_targets(full[:, None] - covered)
@@ -153,9 +153,3 @@ def _mean_over_windows(lost: np.ndarray, patches: list[Patch], size: tuple[int, 
         total[:, :, top:bottom, left:right] += lost[:, p].reshape(len(lost), 1, 1, 1, *rest)
         count[top:bottom, left:right] += 1
     return total / count.reshape(*size, *([1] * len(rest)))
-
-
-def _on_device(problem: Problem) -> contextlib.AbstractContextManager[object]:
-    """A torch module predicts where it lies: on the device of the problem while this lasts."""
-    module = problem.model.module
-    return contextlib.nullcontext() if module is None else on_device(module, problem.device)

@@ -83,6 +83,8 @@ class PermutationImportance(Explainer):
 
     def explain(self, problem: Problem, progress: Progress) -> Importance:
         """Permute every feature or group `repeats` times over the explained rows."""
+        if getattr(problem.model, "trees", None) is None:
+            _ = problem.predictions  # wanted in any case, and they tell how many outputs there are
         scoring = ScoredRows.of(problem, self.metric)
         groups = correlated_groups(problem.data) if isinstance(self.groups, str) else self.groups
         units = feature_units(problem.data.schema.names, groups)
@@ -123,6 +125,7 @@ class _Tally:
             self.score, self.influence = scoring.score(problem.predictions[scoring.rows])
         else:
             self._reorder(self.view.codes(self.codes), self.view)
+            progress(0, 1)
 
     def _reorder(self, asked: Any, view: TreeView) -> None:
         """Take the rows in an order that the trees like; what each is given stays the same."""

@@ -64,7 +64,7 @@ class Spending:
         found = [max(LEAST_LOOK, FIRST_LOOK * players + 2)]
         while 2 * found[-1] <= most:
             found.append(2 * found[-1])
-        return [*(look for look in found[:-1] if look < most), most]
+        return [*(look for look in found if look < most), most]
 
 
 def half_width(looks: int) -> float:

@@ -77,6 +77,7 @@ def test_results_and_explainers() -> None:
         ex.PartialDependence(),
         ex.Counterfactual(),
         ex.PermutationImportance(),
+        ex.PermutationImportance(repeats=2, groups="correlated", conditional=True),
     ):
         assert again(explainer) == explainer
         found = ex.explain(case.model, case.data, explainer, rows=range(8))
@@ -102,7 +103,9 @@ def _same(a: Any, b: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [object(), lambda: 1, {1, 2}, np.array([object()] * 4).reshape(2, 2)], ids=repr
+    "value",
+    [object(), lambda: 1, {1, 2}, np.array([object()] * 4).reshape(2, 2)],
+    ids=["object", "function", "set", "array of objects"],
 )
 def test_what_is_never_sent(value: Any) -> None:
     with pytest.raises(TypeError, match="is not sent"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import types
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +13,7 @@ from streamlit.runtime.scriptrunner_utils.script_requests import RerunData, Scri
 
 import explainers as ex
 from dashboard import page, session
+from dashboard.compute import Job
 from dashboard.linked.payload import validate
 from dashboard.panels.panel import Page
 from dashboard.selection import Selection
@@ -82,17 +85,41 @@ def test_an_event_reaches_the_panel_whose_block_it_was(look: Look, state: dict[s
     assert place.selection.row == 5
 
 
-def test_a_visitor_who_does_something_stops_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    requests = ScriptRequests()
-    monkeypatch.setattr(page, "get_script_run_ctx", lambda: types.SimpleNamespace(script_requests=requests))
-    bar = page._Bar("Long work")
-    bar(1, 10)
-    requests.request_rerun(RerunData(fragment_id="some"))
-    with pytest.raises(ex.Cancelled):
-        bar(2, 10)
+def slow(started: threading.Event) -> Job:
+    def work(progress: ex.Progress) -> None:
+        while True:
+            started.set()
+            time.sleep(0.002)
+            progress(1, 10)
+
+    return Job("Long work", "key", work)
 
 
-def test_work_goes_on_while_nobody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "get_script_run_ctx", lambda: None)
-    page._Bar("Long work")(1, 10)
+def test_a_visitor_who_does_something_stops_the_work(monkeypatch: pytest.MonkeyPatch, look: Look) -> None:
+    requests, started = ScriptRequests(), threading.Event()
+    context = types.SimpleNamespace(script_requests=requests, session_id="ann")
+    monkeypatch.setattr(page, "get_script_run_ctx", lambda: context)
+    monkeypatch.setattr(page, "PATIENCE", 60.0)
+    view, job = look(eight()), slow(started)
+    run = view.compute.begin(job, "ann")
+    assert started.wait(20)
     assert not page._awaited()
+    requests.request_rerun(RerunData(fragment_id="some"))
+    assert not page._computed(job, view)
+    assert run.ended.wait(20)
+
+
+def test_a_moving_slider_begins_nothing(monkeypatch: pytest.MonkeyPatch, look: Look) -> None:
+    monkeypatch.setattr(page, "_awaited", lambda: True)
+    view = look(eight(), edits=(("share", 0.5),))
+    view.pending.append(Job("Long work", "key", lambda progress: pytest.fail("it began")))
+    page._work(view)
+    assert not view.compute._runs._runs
+
+
+def test_work_goes_on_while_nobody_asks(monkeypatch: pytest.MonkeyPatch, look: Look) -> None:
+    monkeypatch.setattr(page, "get_script_run_ctx", lambda: None)
+    assert not page._awaited()
+    done: list[int] = []
+    assert page._computed(Job("Work", "key", lambda progress: done.append(1)), look(eight()))
+    assert done == [1]

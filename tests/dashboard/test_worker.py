@@ -8,7 +8,8 @@ import pytest
 from torch import nn
 
 import explainers as ex
-from dashboard.workers import worker
+from dashboard.workers import codec, worker
+from dashboard.workers.protocol import Message
 from explainers.progress import silent
 from tests.cases import network
 
@@ -49,3 +50,35 @@ def test_where_codes_are_not_what_the_model_takes_a_table_is_made(why: str) -> N
     worker._predict(holds, silent, which, data.digest, data.matrix)
     assert isinstance(seen[0], pd.DataFrame)
     pd.testing.assert_frame_equal(seen[0], data.X)
+
+
+class Ear:
+    """The other side of a channel: it hears everything and says nothing."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[int, bool]] = []
+
+    def waits(self, seconds: float) -> bool:
+        return False
+
+    def send(self, message: Message) -> None:
+        said = codec.unpack(message.body, message.arrays)
+        self.heard.append((said["done"], said["partial"] is not None))
+
+
+def test_a_first_answer_is_told_though_a_report_was_just_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(worker.time, "monotonic", lambda: now[0])
+    ear = Ear()
+    report = worker._reporter(ear, 1)  # type: ignore[arg-type]
+    partial = ex.Importance(names=("a",), values=np.zeros(1), metric="drop")
+    report(1, 10)
+    report(2, 10)  # too soon after the last
+    report(3, 10, partial)
+    report(4, 10, partial)  # held, for so many partial results would be too much
+    report(5, 10)
+    assert ear.heard == [(1, False), (3, True)]
+    now[0] += 1.0
+    report(6, 10)
+    report(10, 10)
+    assert ear.heard == [(1, False), (3, True), (6, True), (10, False)]

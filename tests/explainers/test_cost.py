@@ -50,7 +50,9 @@ def test_the_cost_is_what_is_asked(explainer: ex.Explainer, d: int, rows: Any) -
     assert asked == []
     result = ex.explain(model, data, explainer, rows)
     assert said == result.diagnostics["evaluations"]
-    assert sum(asked) <= said + (len(data) if rows is None else len(rows))  # targets may ask the cases once more
+    assert sum(asked) <= said + (
+        len(data) if rows is None else len(rows)
+    )  # targets may ask the cases once more
 
 
 @pytest.mark.parametrize(
@@ -100,5 +102,5 @@ def test_where_it_is_not_known_nothing_is_said() -> None:
 
 def test_wrong_rows_are_refused() -> None:
     (model, _), data = counted(), table(4)
-    with pytest.raises(ex.InvalidSetting, match="0..29"):
+    with pytest.raises(ex.InvalidSetting, match=r"0\.\.29"):
         ex.cost(model, data, ex.KernelShap(), [30])

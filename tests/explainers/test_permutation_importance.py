@@ -9,6 +9,8 @@ from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression
 
 import explainers as ex
+from explainers.sampling.conditional_donors import conditional_permutations, strata_of
+from explainers.sampling.donors import Donors
 
 COEFFICIENTS = np.array([2.0, -1.0, 0.5, 0.0])
 
@@ -235,3 +237,183 @@ def test_what_cannot_be_scored_is_refused_in_words():
     two = ex.Model.wrap(lambda X: np.column_stack([line(X), line(X)]))
     with pytest.raises(ex.InvalidSetting, match="2 outputs and the data one truth"):
         ex.explain(two, numbers(20), ex.PermutationImportance())
+
+
+# --- among rows whose other features look alike ------------------------------------------------------------------------
+
+
+def linked(n, seed=0, noise=0.3, correlation=0.9):
+    """`a` and `b` correlated, `c` not; the noise is larger where `a` is."""
+    random = np.random.default_rng(seed)
+    a, c = random.normal(size=(2, n))
+    b = correlation * a + np.sqrt(1 - correlation**2) * random.normal(size=n)
+    X = np.column_stack([a, b, c])
+    y = X @ COEFFICIENTS[:3] + noise * (1 + 2 * (a > 1)) * random.normal(size=n)
+    return ex.Dataset.from_frame(pd.DataFrame(X, columns=list("abc")).assign(y=y), target="y")
+
+
+def leaning(X):
+    return np.asarray(X, dtype=np.float64) @ COEFFICIENTS[:3]
+
+
+def of_classes(data):
+    frame = data.X.assign(y=np.where(data.y > 0, "yes", "no"))
+    return ex.Dataset.from_frame(frame, target="y")
+
+
+def test_conditionally_a_linear_model_loses_what_the_feature_has_beyond_the_others():
+    data, model = linked(4000), ex.Model.wrap(leaning)
+    found = ex.explain(model, data, ex.PermutationImportance(repeats=10, conditional=True))
+    own = np.array([1 - 0.9**2, 1 - 0.9**2, 1.0])
+    closed = 2 * COEFFICIENTS[:3] ** 2 * own / data.y.var()
+    np.testing.assert_allclose(found.values, closed, rtol=0.1)
+    assert np.all(np.abs(found.values - closed) <= 4 * found.standard_error + 0.05 * closed)
+    plain = ex.explain(model, data, ex.PermutationImportance(repeats=10))
+    assert np.all(plain.values[:2] > 4 * found.values[:2])
+    strata = found.diagnostics["strata"]
+    assert strata[2] == 1
+    assert min(strata[:2]) > 5
+    assert "look alike" in found.diagnostics["conditional"]
+    assert "strata" not in plain.diagnostics
+
+
+def test_conditionally_equals_the_slow_twin():
+    from sklearn.metrics import r2_score
+
+    data, groups = linked(300), (("a", "c"),)
+    for explainer, units in (
+        (ex.PermutationImportance(repeats=3, seed=4, conditional=True), [[0], [1], [2]]),
+        (ex.PermutationImportance(repeats=3, seed=4, conditional=True, groups=groups), [[0, 2], [1]]),
+    ):
+        expected = []
+        donors = conditional_permutations(data.matrix, data.schema, units, 3, 4)
+        for unit, permutations in zip(units, donors, strict=True):
+            drops = []
+            for permutation in permutations:
+                X = data.matrix.copy()
+                X[:, unit] = X[np.ix_(permutation, unit)]
+                drops.append(r2_score(data.y, leaning(data.matrix)) - r2_score(data.y, leaning(X)))
+            expected.append(np.mean(drops))
+        found = ex.explain(ex.Model.wrap(leaning), data, explainer)
+        np.testing.assert_allclose(found.values, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("metric", ["auc", "accuracy"])
+def test_conditionally_trees_give_what_asking_gives(metric):
+    from sklearn.ensemble import RandomForestClassifier
+
+    data = of_classes(linked(500, noise=1.0))
+    forest = RandomForestClassifier(20, min_samples_leaf=10, random_state=0).fit(data.X, data.y)
+    known = ex.Model.wrap(forest)
+    asked = ex.Model.wrap(
+        lambda X: forest.predict_proba(pd.DataFrame(np.asarray(X), columns=list("abc"))),
+        classes=known.classes,
+    )
+    for groups in ((), (("b", "c"),)):
+        explainer = ex.PermutationImportance(metric=metric, repeats=3, conditional=True, groups=groups)
+        one, other = (ex.explain(model, data, explainer) for model in (known, asked))
+        assert (one.diagnostics["kernel"][:4], other.diagnostics["kernel"][:4]) == ("tree", "pred")
+        assert max(one.diagnostics["strata"]) > 3
+        np.testing.assert_allclose(one.values, other.values, atol=1e-12)
+        np.testing.assert_allclose(one.standard_error, other.standard_error, rtol=1e-9)
+
+
+def test_the_conditional_standard_error_is_what_fresh_data_show():
+    explainer = ex.PermutationImportance(metric="mae", repeats=3, conditional=True)
+    model = ex.Model.wrap(leaning)
+    results = [ex.explain(model, linked(150, s, 1.0, 0.7), explainer) for s in range(40)]
+    seen = np.std([r.values for r in results], axis=0)
+    stated = np.mean([r.standard_error for r in results], axis=0)
+    assert np.all(stated > 0.75 * seen)
+    assert np.all(stated < 1.35 * seen)
+
+
+def test_a_giver_counts_by_what_it_has_beyond_its_stratum():
+    data = linked(200)
+    donors = Donors.among_alike(data.matrix, data.schema, [[0], [2]], 2, seed=1)
+    influence = np.random.default_rng(0).normal(size=200) + data.matrix[:, 1]
+    labels = strata_of(data.matrix, data.schema, [0], seed=1)
+    expected = [influence[i] - influence[labels == labels[i]].mean() for i in range(200)]
+    np.testing.assert_allclose(donors.beyond(0, influence, influence.mean()), expected, atol=1e-12)
+    np.testing.assert_array_equal(donors.beyond(1, influence, 0.25), influence - 0.25)
+    assert donors.counts == (len(np.unique(labels)), 1)
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_rows_in_another_order_exchange_the_same_values(alike):
+    data = linked(60)
+    made = (
+        Donors.among_alike(data.matrix, data.schema, [[0], [1], [2]], 2, seed=1)
+        if alike
+        else Donors.among_all(60, 3, 2, seed=1)
+    )
+    assert made.shared is not alike
+    order = np.random.default_rng(2).permutation(60)
+    turned = made.taken(order)
+    assert turned.shared is not alike
+    for unit in range(3):
+        np.testing.assert_array_equal(order[turned.permutations[unit]], made.permutations[unit][:, order])
+        kept = made.permutations[unit, 1][made.receiver(unit, 1)]
+        np.testing.assert_array_equal(kept, np.arange(60))
+        for old, new in [(made.strata[unit], turned.strata[unit])]:
+            assert (old is None) == (new is None)
+            if old is not None:
+                np.testing.assert_array_equal(new, old[order])
+
+
+def test_finding_the_strata_can_be_cancelled():
+    asked = []
+
+    def stop(done, total, partial=None):
+        asked.append(done)
+        raise ex.Cancelled
+
+    model = ex.Model.wrap(lambda X: asked.append(-1) or leaning(X))
+    with pytest.raises(ex.Cancelled):
+        ex.explain(model, linked(100), ex.PermutationImportance(conditional=True), progress=stop)
+    assert asked[-1] == 0
+    assert asked.count(-1) <= 1
+
+
+# --- correlated features -------------------------------------------------------------------------------------------------
+
+
+def tumours():
+    from sklearn.datasets import load_breast_cancer
+
+    table = load_breast_cancer(as_frame=True)
+    frame = table.data.assign(target=np.where(table.target == 1, "benign", "malignant"))
+    role = np.where(np.random.default_rng(0).random(len(frame)) < 0.5, "train", "test").astype("<U9")
+    data = ex.Dataset.from_frame(frame, target="target")
+    return ex.Dataset(data.X, data.schema, data.y, role)
+
+
+@pytest.mark.parametrize("kernel", ["trees", "predictions"])
+def test_no_single_measure_of_a_tumour_matters_but_groups_of_them_do(kernel):
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    data = tumours()
+    train = data.rows("train")
+    estimator = (
+        RandomForestClassifier(60, random_state=42)
+        if kernel == "trees"
+        else make_pipeline(StandardScaler(), LogisticRegression(C=0.1))
+    )
+    model = ex.Model.wrap(estimator.fit(data.X.iloc[train], data.y[train]))
+    single, grouped, named = (
+        ex.explain(model, data, ex.PermutationImportance(metric="accuracy", repeats=5, groups=groups))
+        for groups in ((), "correlated", ex.correlated_groups(data))
+    )
+    assert single.diagnostics["kernel"].startswith("tree" if kernel == "trees" else "predictions")
+    assert single.diagnostics["score"] > 0.93
+    assert len(single.values) == 30
+    assert single.values.max() < 0.025
+    largest = grouped.groups[int(grouped.values.argmax())]
+    assert {"mean radius", "worst area"} <= set(largest)
+    assert grouped.values.max() > 0.1
+    assert grouped.values.max() > 5 * single.values.max()
+    assert (grouped.values - 3 * grouped.standard_error > single.values.max()).sum() >= 2
+    assert grouped.groups == named.groups
+    np.testing.assert_array_equal(grouped.values, named.values)

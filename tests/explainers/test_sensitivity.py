@@ -312,8 +312,8 @@ def test_what_does_not_change_is_not_asked_and_portions_are_large():
     result = ex.explain(ex.Model.wrap(counted), ex.Dataset.from_frame(frame), ex.Sensitivity(samples=1024))
     # nothing for the constant column, and a few draws happen to repeat a value
     assert 5 * 1024 - 20 <= result.diagnostics["evaluations"] <= 5 * 1024
-    # and some cases beforehand, which tell how many outputs there are
-    assert sum(sizes) == result.diagnostics["evaluations"] + 500
+    # and at most the 500 cases beforehand: they tell how many outputs there are
+    assert result.diagnostics["evaluations"] <= sum(sizes) <= result.diagnostics["evaluations"] + 500
     assert len(sizes) <= 6
 
 

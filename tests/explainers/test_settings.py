@@ -20,7 +20,7 @@ class Method:
     layer: str | None = None
     limit: Annotated[int, Range(2, 4)] | None = None
     plain: int = 3
-    groups: tuple[tuple[str, ...], ...] = ()
+    groups: tuple[tuple[str, ...], ...] | Literal["correlated"] = ()
     hidden: int = field(default=1, init=False)
 
 
@@ -31,7 +31,7 @@ def test_settings_are_read_in_order() -> None:
     assert (found["mode"].choices, found["mode"].type) == (("fast", "exact"), str)
     assert (found["baseline"].choices, found["baseline"].range) == (("mean", "blur"), Range(-1, 1))
     assert (found["layer"].optional, found["limit"].optional, found["count"].optional) == (True, True, False)
-    assert found["groups"].type is tuple
+    assert (found["groups"].type, found["groups"].choices) == (tuple, ("correlated",))
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,8 @@ def test_settings_are_read_in_order() -> None:
         {"baseline": -1.0},
         {"layer": "x"},
         {"limit": 2},
+        {"groups": "correlated"},
+        {"groups": (("a", "b"),)},
     ],
 )
 def test_allowed_values_pass(good: dict[str, Any]) -> None:
@@ -68,6 +70,7 @@ def test_allowed_values_pass(good: dict[str, Any]) -> None:
         ({"baseline": "noise"}, "must be one of 'mean', 'blur'; got 'noise'"),
         ({"baseline": 7.0}, "between -1 and 1; got 7.0"),
         ({"limit": 9}, "between 2 and 4; got 9"),
+        ({"groups": "related"}, r"groups=…\) must be one of 'correlated'; got 'related'"),
         ({"plain": "x"}, "must be a number; got 'x'"),
     ],
 )

@@ -65,3 +65,24 @@ def test_a_copy_in_which_nothing_moved_scores_what_the_rows_do():
     assert tally.add(0, None, receiver) == tally.add(1, tally.base, receiver) == tally.area
     np.testing.assert_array_equal(tally.influences[0], tally.influences[1])
     assert tally.squares[0] == tally.squares[1] > 0
+
+
+def test_givers_may_be_counted_beyond_the_mean_of_their_stratum():
+    tally, random = tally_of(units=1)
+    strata = random.integers(0, 4, size=N)
+    permutation = np.arange(N)
+    for label in range(4):
+        permutation[strata == label] = random.permutation(np.flatnonzero(strata == label))
+    score = random.normal(size=N)
+
+    def centred(excess):
+        return np.array([excess[i] - excess[strata == strata[i]].mean() for i in range(N)])
+
+    area, influence, _ = slow_parts(tally.positive, score, permutation)
+    expected = np.zeros(N)
+    for row in range(N):
+        expected[row] += influence[row]
+        expected[permutation[row]] += influence[row] - influence[strata == strata[row]].mean()
+    assert tally.add(0, score, np.argsort(permutation), centred) == pytest.approx(area, abs=1e-14)
+    np.testing.assert_allclose(tally.influences[0], expected, atol=1e-12)
+    assert tally.squares[0] == pytest.approx((expected**2).sum())

@@ -1,0 +1,163 @@
+"""What an answer will cost, said before it is asked for: rows that the model is asked, times the seconds that a row takes.
+
+The seconds are measured: when the predictions of the whole table were asked, by a few more rows where that question was too short to
+tell, and from then on by every long answer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Hashable, Sized
+from typing import Any, Protocol
+
+import numpy as np
+
+import explainers as ex
+from dashboard.figures.numbers import counted
+
+#: Seconds from which a computation is long: what it costs is said before.
+LONG = 5.0
+
+#: Seconds that a question must take to tell what a row costs, and may take to be asked again, larger.
+TELLING, MOST_SECONDS = 0.05, 0.2
+
+#: Rows asked to find out: at first, and at most.
+FIRST_ROWS, MOST_ROWS = 64, 4096
+
+#: Model evaluations from which an answer tells what one costs.
+MANY = 2000
+
+#: Share of the work after which its own pace says when it will be done.
+FORESEEABLE = 0.02
+
+
+class Kept(Protocol):
+    """Where measurements are kept; a store."""
+
+    def get(self, key: Hashable) -> Any | None: ...
+
+    def put(self, key: Hashable, value: Any) -> None: ...
+
+
+Predict = Callable[[ex.Model, ex.Dataset, ex.Dataset | None], np.ndarray]
+
+
+class Costs:
+    """Seconds that explanations take, about; measured once for each model and data set."""
+
+    def __init__(self, predict: Predict, kept: Kept) -> None:
+        self._predict, self._kept = predict, kept
+
+    def seconds(self, model: ex.Model, data: ex.Dataset, explainer: ex.Explainer, rows: Any, asked: int | None = None) -> float | None:  # fmt: skip
+        """Seconds for an explanation, about; ``None`` where nobody knows. `asked`: evaluations, where the explainer does not say."""
+        count = ex.cost(model, data, explainer, rows)
+        count = asked if count is None else count
+        if count is None:
+            return None
+        most = self._kept.get(("opened", *_names(model, data)))
+        if most is not None and count * most < TELLING:
+            return count * float(most)  # whatever a row costs exactly, it is soon done
+        pace = self._pace(model, data)
+        return None if pace is None else count * pace
+
+    def opened(self, model: ex.Model, data: ex.Dataset) -> np.ndarray:
+        """Predictions for all rows; what a row took at most is noted."""
+        started = time.perf_counter()
+        found = self._predict(model, data, None)
+        self._kept.put(("opened", *_names(model, data)), (time.perf_counter() - started) / max(1, len(data)))
+        return found
+
+    def learn(self, model: ex.Model, data: ex.Dataset, result: ex.Explanation) -> None:
+        """Note what an evaluation took in a long answer; the longest ones tell best."""
+        asked, seconds = (result.diagnostics.get(name) for name in ("evaluations", "seconds"))
+        key = ("pace", *_names(model, data))
+        _, most = self._kept.get(key) or (0.0, MANY)
+        if isinstance(asked, int) and isinstance(seconds, float) and 2 * asked >= most:
+            self._kept.put(key, (seconds / asked, asked))
+
+    def _pace(self, model: ex.Model, data: ex.Dataset) -> float | None:
+        """Seconds for a row; ``None`` where the model fails, which the answer itself will say."""
+        key = ("pace", *_names(model, data))
+        known = self._kept.get(key)
+        if known is None:
+            try:
+                known = (self._measured(model, data), 0)
+            except ex.ExplainerError:
+                return None
+            self._kept.put(key, known)
+        return float(known[0])
+
+    def _measured(self, model: ex.Model, data: ex.Dataset) -> float:
+        """Seconds that each further row takes, beyond those of any question."""
+        first = self._timed(model, data, FIRST_ROWS)
+        if first > MOST_SECONDS:
+            return first / FIRST_ROWS
+        size = int(min(MOST_ROWS, max(4.0, TELLING / first) * FIRST_ROWS))
+        second = self._timed(model, data, size)
+        return max((second - first) / (size - FIRST_ROWS), second / size / 5)
+
+    def _timed(self, model: ex.Model, data: ex.Dataset, size: int) -> float:
+        cases = data.take(np.resize(np.arange(len(data)), size))
+        started = time.perf_counter()
+        self._predict(model, data, cases)
+        return max(time.perf_counter() - started, 1e-6)
+
+
+def _names(model: ex.Model, data: ex.Dataset) -> tuple[str, str]:
+    return model.digest, data.digest
+
+
+def cost_text(explainer: ex.Explainer, data: ex.Dataset, cases: Sized | None, seconds: float | None) -> str:
+    """``about 40 s: 1,024 coalitions × 100 reference cases``; empty where it is not long."""
+    if seconds is None or seconds < LONG:
+        return ""
+    return f"about {duration(seconds)}" + (f": {work}" if (work := _work(explainer, data, cases)) else "")
+
+
+def duration(seconds: float) -> str:
+    """``40 s``, ``7 minutes``, ``3 hours``: as precise as an estimate is."""
+    if seconds < 90:
+        return f"{max(1, round(seconds / 5) * 5 if seconds > 20 else round(seconds))} s"
+    if seconds < 5400:
+        return counted(round(seconds / 60), "minute")
+    return counted(round(seconds / 3600), "hour")
+
+
+def _work(explainer: ex.Explainer, data: ex.Dataset, cases: Sized | None) -> str:
+    if not isinstance(explainer, (ex.KernelShap, ex.PermutationShap, ex.ExactShap)):
+        return ""
+    references = min(explainer.background, len(data.rows("train")) or len(data))
+    most = coalitions(explainer, data)
+    parts = [f"{most:,} coalitions", counted(references, "reference case")]
+    parts += [counted(len(cases), "case")] if cases is not None and len(cases) > 1 else []
+    return " × ".join(parts)
+
+
+def coalitions(explainer: Any, data: ex.Dataset) -> int:
+    """Coalitions that one case may take."""
+    features = len(data.schema.names) if data.modality == "table" else explainer.budget
+    return int(min(explainer.budget, 2 ** min(features, 40)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Partial:
+    """A coarser result of a request whose computation is under way, or was stopped, and how far it had got."""
+
+    result: ex.Explanation
+    done: int
+    total: int
+
+    @property
+    def share(self) -> float:
+        """How much of the work is in it."""
+        return self.done / max(self.total, 1)
+
+    def text(self, explainer: Any, data: ex.Dataset) -> str:
+        """``82 of 1,024 coalitions``: how far, in the method's own terms where they are known."""
+        known = self.result.diagnostics
+        if "coalitions" in known and hasattr(explainer, "budget"):
+            return f"{known['coalitions']:,} of {coalitions(explainer, data):,} coalitions"
+        if "repeats" in known and hasattr(explainer, "repeats"):
+            return f"{known['repeats']} of {explainer.repeats} repeats"
+        return f"{100 * self.share:.0f} % of the work"

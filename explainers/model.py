@@ -20,7 +20,7 @@ from explainers.digest import random_digest
 from explainers.errors import ExplainerError, InvalidSetting, ModelFailure, SchemaMismatch, UnsupportedModel
 from explainers.explanation import Space
 from explainers.schema import _listed
-from explainers.staged import Staged
+from explainers.staged import Mixture, Staged
 
 if TYPE_CHECKING:
     import torch
@@ -151,11 +151,16 @@ class Model:
         """Predictions in the space asked for: ``"raw"``, or what `predict` returns."""
         return self.raw(X) if space == "raw" else self.predict(X)
 
-    def finish(self, prepared: Float[np.ndarray, "n p"], space: str) -> Float[np.ndarray, "n k"]:
+    def finish(self, prepared: Float[np.ndarray, "n p"] | Mixture, space: str) -> Float[np.ndarray, "n k"]:
         """The scores of rows that `staged.prepare` made, or of mixtures of them."""
-        if self.staged is None:
+        staged = self.staged
+        if staged is None:
             raise InvalidSetting(f"This model ({self.family}) does not predict in stages.")
-        return self._ask(self.staged.finish[space], prepared, complement=space != "raw")
+        if not isinstance(prepared, Mixture):
+            return self._ask(staged.finish[space], prepared, complement=space != "raw")
+        plain = staged.finish[space]
+        predictor = staged.of_mixtures.get(space, lambda mixture: plain(mixture.rows()))
+        return self._ask(predictor, prepared, complement=space != "raw")
 
     def _ask(self, predictor: Predict, X: Any, complement: bool) -> Float[np.ndarray, "n k"]:
         count = len(X)

@@ -16,6 +16,7 @@ from explainers.explanation import Reference
 from explainers.games.game import Chosen, of_targets
 from explainers.model import Model
 from explainers.sampling.groups import Groups, feature_units, unit_name
+from explainers.staged import Mixture
 
 #: Working memory of a model for one row beyond the row itself: an estimate that keeps chunks at some 50,000 rows.
 MODEL_ROW_BYTES = 1024
@@ -98,9 +99,8 @@ class FeatureGame:
         """Answers for coalition `masks` of the cases at positions `which`, against each reference case."""
         if self._prepared is not None:
             cases, background, origins = self._prepared
-            present = masks[:, None, self.owner[origins]]
-            mixed = np.where(present, cases[which][:, None, :], background)
-            scores = self.model.finish(mixed.reshape(-1, mixed.shape[2]), self.space)
+            mixture = Mixture(cases, background, which, masks[:, self.owner[origins]])
+            scores = self.model.finish(mixture, self.space)
         else:
             present = masks[:, None, self.owner]
             codes = np.where(present, self.cases[which][:, None, :], self.background)
@@ -142,4 +142,5 @@ class FeatureGame:
         order = self.model.features or schema.names
         of_feature = np.array([schema.position(name) for name in order], dtype=np.int64)
         both = staged.prepare(schema.decode(np.vstack([self.cases, self.background])))
-        return both[: len(self.cases)], both[len(self.cases) :], of_feature[staged.origins]
+        origins = of_feature if staged.origins is None else of_feature[staged.origins]
+        return both[: len(self.cases)], both[len(self.cases) :], origins

@@ -230,7 +230,8 @@ class _Block:
         each = len(masks)
 
         def compute(part: slice) -> None:
-            case, coalition = np.divmod(np.arange(part.start, part.stop), each)
+            # a coalition of all cases, then the next: a model may answer what they share once
+            coalition, case = np.divmod(np.arange(part.start, part.stop), len(still))
             found = self.estimate.game.values(self.rows[still[case]], masks[coalition])
             complement = coalition >= len(fresh)
             for half, sign in ((~complement, 1.0), (complement, -1.0)):

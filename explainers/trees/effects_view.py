@@ -140,7 +140,7 @@ def _features(model: Model, schema: Schema, columns: int) -> tuple[int, ...] | N
         if not all(name in held for name in model.features):
             return None
         inputs = [held[name] for name in model.features]
-    if model.staged is not None:
+    if model.staged is not None and model.staged.origins is not None:
         origins = model.staged.origins
         return tuple(inputs[j] for j in origins) if len(origins) == columns else None
     if getattr(model.estimator, "steps", None) or len(inputs) != columns:

@@ -11,6 +11,8 @@ from explainers.device import on_device, over_chunks
 from explainers.explanation import Space
 from explainers.lazily import lazily
 from explainers.model import Model
+from explainers.staged import Mixture, Staged
+from explainers.wrapping.torch_mixtures import answers, begins_linearly
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +31,10 @@ def wrap(module: torch.nn.Module, classes: tuple[Any, ...] | None, output: str) 
     family = f"torch {type(module).__name__}"
     if classes is None:
         space: Space = "target" if output == "auto" else output  # type: ignore[assignment]
-        return Model(lambda X: forward(module, X), "regression", space=space, family=family, module=module)
+        return Model(
+            lambda X: forward(module, X), "regression", space=space, family=family, module=module,
+            staged=_in_stages(module, {space: _same}),
+        )  # fmt: skip
     if output == "probability" or (output == "auto" and ends_in_probability(module)):
         return Model(
             lambda X: forward(module, X),
@@ -38,11 +43,37 @@ def wrap(module: torch.nn.Module, classes: tuple[Any, ...] | None, output: str) 
             space="probability",
             family=family,
             module=module,
+            staged=_in_stages(module, {"probability": _same}),
         )
     return Model(
         lambda X: to_probability(forward(module, X)), "classification", classes, space="probability", family=family,
         raw_predictor=lambda X: _margins(forward(module, X)), module=module,
+        staged=_in_stages(module, {"probability": to_probability, "raw": _margins}),
     )  # fmt: skip
+
+
+def _same(outputs: np.ndarray) -> np.ndarray:
+    return outputs
+
+
+def _in_stages(module: torch.nn.Module, ends: dict[str, Any]) -> Staged:
+    """Rows as they are, and what becomes of the module's output in each space."""
+
+    def of_mixtures(mixture: Mixture) -> np.ndarray:
+        if not begins_linearly(module) or len(mixture) == 0:
+            return forward(module, mixture.rows())
+        with on_device(module, _home(module)):
+            return answers(module, mixture)  # type: ignore[arg-type]  # a plain sequence, as was just found
+
+    def then(end: Any, first: Any) -> Any:
+        return lambda rows: end(first(rows))
+
+    return Staged(
+        lambda frame: frame.to_numpy(dtype=np.float64),
+        None,
+        {space: then(end, lambda rows: forward(module, rows)) for space, end in ends.items()},
+        {space: then(end, of_mixtures) for space, end in ends.items()},
+    )
 
 
 def ends_in_probability(module: torch.nn.Module) -> bool:
@@ -55,9 +86,7 @@ def ends_in_probability(module: torch.nn.Module) -> bool:
 def forward(module: torch.nn.Module, X: Any) -> np.ndarray:
     """The module's own output for rows of a data set, in portions, without gradients, on its own device."""
     rows = as_float32(X)
-    home = next((p.device for p in module.parameters()), None) or next(
-        (b.device for b in module.buffers()), torch.device("cpu")
-    )
+    home = _home(module)
     row_bytes = rows[:1].nbytes * 24  # activations of a small network take some ten times its input
 
     def compute(part: slice) -> np.ndarray:
@@ -69,6 +98,12 @@ def forward(module: torch.nn.Module, X: Any) -> np.ndarray:
         return np.empty((0, 1))
     with on_device(module, home):
         return np.concatenate(over_chunks(compute, len(rows), row_bytes, home))
+
+
+def _home(module: torch.nn.Module) -> torch.device:
+    return next((p.device for p in module.parameters()), None) or next(
+        (b.device for b in module.buffers()), torch.device("cpu")
+    )
 
 
 def as_float32(X: Any) -> np.ndarray:

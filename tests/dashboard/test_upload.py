@@ -206,6 +206,7 @@ def test_without_an_outcome_it_opens_and_says_so() -> None:
     assert any("No true outcome" in check.title for check in checks)
 
 
+@pytest.mark.slow
 def test_five_thousand_columns() -> None:
     rng = np.random.default_rng(0)
     names = [f"gene {i}" for i in range(5000)]

@@ -22,7 +22,7 @@ from explainers.games.segments import SegmentGame
 from explainers.games.sharing import distinct
 from explainers.games.tokens import TokenGame
 from explainers.masking import blurred
-from tests.cases import annotations_not_executed, mixed_table_classifier, network, pictures
+from tests.cases import annotations_not_executed, mixed_table_classifier, network, numbers, pictures
 from tests.reference import background_game, shapley_values
 
 TEXTS = [
@@ -630,3 +630,47 @@ def test_a_worker_s_result_of_texts_must_fit_its_words():
     )
     assert answers.explained(table, ex.Attribution)
     assert not answers.explained(dataclasses.replace(table, standard_error=(np.ones(1),)), ex.Attribution)
+
+
+class Wrapped(torch.nn.Module):
+    """No plain sequence, so that its first layer is not looked at."""
+
+    def __init__(self, inside):
+        super().__init__()
+        self.inside = inside
+
+    def forward(self, x):
+        return self.inside(x)
+
+
+@pytest.mark.parametrize("space", ["probability", "raw"])
+@pytest.mark.parametrize("plain", [True, False], ids=["first layer apart", "row by row"])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_mixtures_through_a_torch_module_are_what_it_says_of_the_rows(space, plain, classes):
+    module = network(torch.nn.Linear(4, 6), torch.nn.Tanh(), torch.nn.Linear(6, 1 if classes == 2 else 3))
+    model = ex.Model.wrap(module if plain else Wrapped(module), classes=list("abc")[:classes])
+    data = ex.Dataset.from_frame(numbers(9, 4).drop(columns="y"))
+    problem = ex.Problem(model, data, data.take([0, 1, 2]), "all", None, torch.device("cpu"))
+    game = FeatureGame.of(problem, space, data.take([4, 5, 6, 7, 8]))
+    rng = np.random.default_rng(0)
+    masks = np.repeat(rng.random((7, 4)) < 0.5, 3, axis=0)
+    which = np.tile([0, 1, 2], 7)
+    found = game.values(which, masks)
+    for t, (row, mask) in enumerate(zip(which, masks, strict=True)):
+        rows = np.where(mask, data.matrix[row], data.matrix[4:])
+        expected = model.scores(pd.DataFrame(rows, columns=data.schema.names), space)
+        np.testing.assert_allclose(found[t], expected, atol=2e-6)
+
+
+def test_a_module_that_is_listened_to_is_asked_row_by_row():
+    module = network(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 1))
+    data = ex.Dataset.from_frame(numbers(9, 3).drop(columns="y"))
+    heard = []
+    handle = module[0].register_forward_hook(lambda *_: heard.append(1))
+    try:
+        listened = ex.explain(ex.Model.wrap(module), data, ex.KernelShap(background=4), rows=[0])
+    finally:
+        handle.remove()
+    assert heard
+    alone = ex.explain(ex.Model.wrap(module), data, ex.KernelShap(background=4), rows=[0])
+    np.testing.assert_allclose(alone.values, listened.values, atol=1e-6)

@@ -129,6 +129,7 @@ def test_one_pair_is_exact_for_effects_of_two():
     assert (found.standard_error[:, :4] > 0).all()  # which one pair cannot know
 
 
+@pytest.mark.slow  # their first call compiles for ten seconds
 def test_it_equals_the_permutation_explainer_of_shap(wide, background, exact):
     found = explain(wide, background, budget=1000, rows=[1])
     with warnings.catch_warnings():

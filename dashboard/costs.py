@@ -49,10 +49,9 @@ class Costs:
     def __init__(self, predict: Predict, kept: Kept) -> None:
         self._predict, self._kept = predict, kept
 
-    def seconds(self, model: ex.Model, data: ex.Dataset, explainer: ex.Explainer, rows: Any, asked: int | None = None) -> float | None:  # fmt: skip
-        """Seconds for an explanation, about; ``None`` where nobody knows. `asked`: evaluations, where the explainer does not say."""
+    def seconds(self, model: ex.Model, data: ex.Dataset, explainer: ex.Explainer, rows: Any) -> float | None:
+        """Seconds for an explanation, about; ``None`` where nobody knows."""
         count = ex.cost(model, data, explainer, rows)
-        count = asked if count is None else count
         if count is None:
             return None
         most = self._kept.get(("opened", *_names(model, data)))

@@ -25,9 +25,6 @@ CASE_BUDGET = 1024
 #: Seconds that a page may wait for an answer before it is painted; what takes longer comes piece by piece.
 MOMENT = 0.3
 
-#: Rows that a model is asked for the first straight-line copy.
-SURROGATE_ROWS = 5000
-
 #: Features up to which Shapley values are estimated from coalitions; more cost minutes for one case.
 MOST_FEATURES = 400
 

@@ -93,9 +93,9 @@ class View:
             diagnostics={**partial.result.diagnostics, "so_far": so_far, "stopped": stopped},
         )
 
-    def soon(self, title: str, explainer: ex.Explainer, rows: Any = None, target: Any = None, *, asked: int | None = None) -> Any | None:  # fmt: skip
-        """A result at once where that takes a moment, about; else the `best` there is. `asked`: rows, where the explainer does not say."""
-        if self._known(explainer, rows, target) is None and not self._quick(explainer, rows, asked):
+    def soon(self, title: str, explainer: ex.Explainer, rows: Any = None, target: Any = None) -> Any | None:
+        """A result at once where that takes a moment, about; else the `best` there is."""
+        if self._known(explainer, rows, target) is None and not self._quick(explainer, rows):
             return self.best(title, explainer, rows, target)
         return self.now(explainer, rows, target)
 
@@ -103,9 +103,9 @@ class View:
         """What a pending computation costs, in words; empty where it is not much, or not known."""
         return next((job.cost for job in self.pending if job.title == title), "")
 
-    def _quick(self, explainer: ex.Explainer, rows: Any, asked: int | None = None) -> bool:
+    def _quick(self, explainer: ex.Explainer, rows: Any) -> bool:
         _ = self.predictions  # asked first, so that a worker's start is not taken for the model's pace
-        seconds = self.compute.costs.seconds(self.model, self.data, explainer, rows, asked)
+        seconds = self.compute.costs.seconds(self.model, self.data, explainer, rows)
         return seconds is None or seconds <= policy.MOMENT
 
     def _known(self, explainer: ex.Explainer, rows: Any, target: Any) -> Any | None:
@@ -302,9 +302,7 @@ class View:
         if len(self.schema.names) > policy.MOST_FEATURES or self.refused(ex.Lime) is not None:
             return None
         try:
-            answer = self.soon(
-                LIME_HERE, policy.surrogate(), self._case_rows, self.target, asked=policy.SURROGATE_ROWS
-            )
+            answer = self.soon(LIME_HERE, policy.surrogate(), self._case_rows, self.target)
         except Stopped as stopped:
             self.stopped[LIME_HERE] = str(stopped)
             return None

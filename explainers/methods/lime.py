@@ -27,6 +27,7 @@ from explainers.dataset import Dataset
 from explainers.explainer import Explainer, Problem, resolve_space
 from explainers.explanation import Attribution, Explanation, Reference
 from explainers.games.opening import game_of, placed
+from explainers.model import Model
 from explainers.progress import Progress
 from explainers.sampling.local_table import fit_all, neighbours_of, remembered, training_rows
 from explainers.sampling.masked_fits import masked_fits
@@ -59,6 +60,11 @@ class Lime(Explainer):
     modalities: ClassVar[tuple[Modality, ...]] = ("table", "image", "text")
     returns: ClassVar[type[Explanation]] = Attribution
     paper: ClassVar[str] = "Ribeiro, Singh and Guestrin, Why should I trust you?, KDD 2016"
+
+    def evaluations(self, model: Model, data: Dataset, cases: int) -> int | None:
+        """One sample serves all cases of a table; segments and words are sampled for each case."""
+        samples = self.samples or USUAL_SAMPLES.get(data.modality, 0)
+        return samples - 1 + cases if data.modality == "table" else (samples + 1) * cases
 
     def explain(self, problem: Problem, progress: Progress) -> Attribution:
         """Local weights with their sampling error; how well the copy fits is in the diagnostics (`r2`)."""

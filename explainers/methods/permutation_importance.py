@@ -42,6 +42,7 @@ from explainers.dataset import Dataset
 from explainers.device import over_chunks, pick
 from explainers.explainer import Explainer, Need, Problem
 from explainers.explanation import Importance
+from explainers.model import Model
 from explainers.progress import Progress
 from explainers.sampling.donors import Donors
 from explainers.sampling.edited import ask_edited
@@ -81,14 +82,23 @@ class PermutationImportance(Explainer):
     groups: tuple[tuple[str, ...], ...] | Literal["correlated"] = ()
     conditional: bool = False
 
+    def evaluations(self, model: Model, data: Dataset, cases: int) -> int | None:
+        """Each case once, and once more for every unit and repeat; trees are not asked but moved, so that nobody knows before."""
+        if "trees" in model.abilities:
+            return None
+        return cases * (1 + self.repeats * len(self._units(data)))
+
+    def _units(self, data: Dataset) -> Groups:
+        """What is permuted together."""
+        groups = correlated_groups(data) if isinstance(self.groups, str) else self.groups
+        return feature_units(data.schema.names, groups)
+
     def explain(self, problem: Problem, progress: Progress) -> Importance:
         """Permute every feature or group `repeats` times over the explained rows."""
         if getattr(problem.model, "trees", None) is None:
             _ = problem.predictions  # wanted in any case, and they tell how many outputs there are
         scoring = ScoredRows.of(problem, self.metric)
-        groups = correlated_groups(problem.data) if isinstance(self.groups, str) else self.groups
-        units = feature_units(problem.data.schema.names, groups)
-        tally = _Tally(scoring, units, problem, self, progress)
+        tally = _Tally(scoring, self._units(problem.data), problem, self, progress)
         tally.run(problem, progress)
         return tally.result()
 

@@ -28,7 +28,7 @@ from explainers.sampling.coalitions import Coalitions, coalitions
 from explainers.sampling.polynomial import Polynomial
 from explainers.sampling.proxy import corrected
 from explainers.sampling.shapley_regression import ShapleyRegression
-from explainers.sampling.steps import stretch
+from explainers.sampling.steps import stretch, unseen
 
 #: Coalitions of the first look for each player, and how many a look has at least.
 FIRST_LOOK, LEAST_LOOK = 4, 64
@@ -93,7 +93,7 @@ class KernelEstimate:
         works = [_Block(self, rows, players, _design(int(players.sum()), asked)) for players, rows in blocks]
         total, done = sum(work.cost for work in works), 0
         for work in works:
-            done += work.run(stretch(progress, done, total), shown if len(works) == 1 else _nobody)
+            done += work.run(stretch(progress, done, total), shown if len(works) == 1 else unseen)
         if done < total:
             progress(total, total)
 
@@ -121,10 +121,6 @@ class KernelEstimate:
         row_bytes = 8 * pairs * self.found.full.shape[1] * (self.game.references + 2)
         most = max(1, ANSWER_BYTES // row_bytes)
         return [rows[first : first + most] for first in range(0, len(rows), most)]
-
-
-def _nobody() -> None:
-    """Where some cases have no values yet, nothing is shown."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -208,11 +204,14 @@ class _Block:
         self.answers = np.zeros((len(self.rows), pairs, b, k))
         self.sums = np.zeros((len(self.rows), pairs, k)) if estimate.spending.proxy == "trees" else None
         still, known, done = np.arange(len(self.rows)), np.empty(0, dtype=np.int64), 0
-        for number, (now, look) in enumerate(self.design.looks):
+        # a look that nobody sees and that stops nothing is not worth its solution
+        idle = shown is unseen and estimate.spending.tolerance is None
+        looks = self.design.looks[-1:] if idle else self.design.looks
+        for number, (now, look) in enumerate(looks):
             fresh = np.setdiff1d(now, known)
             self._ask(still, fresh, stretch(progress, done, self.cost))
             done += 2 * len(still) * len(fresh)
-            known, last = now, number == len(self.design.looks) - 1
+            known, last = now, number == len(looks) - 1
             for i in still:
                 self._solve(int(i), now, look)
             if not last:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from explainers.explanation import Explanation
-from explainers.progress import Progress
+from explainers.progress import Progress, silent
 
 R = TypeVar("R", bound=Explanation)
 
@@ -21,10 +21,17 @@ def stretch(progress: Progress, start: int, whole: int) -> Progress:
     return tell
 
 
+def unseen() -> None:
+    """What is called where nobody looks at coarser results."""
+
+
 def in_rounds(
     run: Callable[[Progress, Callable[[], None]], None], progress: Progress, result: Callable[[], R]
 ) -> R:
     """The result after ``run(progress, shown)``, which calls `shown` where a coarser one may go out with the next report."""
+    if progress is silent:
+        run(progress, unseen)
+        return result()
     pending: list[R] = []
 
     def tell(done: int, total: int, partial: Explanation | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,7 @@ PAIR = (("x0", "x1"),)
         (ex.PermutationShap(budget=64, background=40), 4, [1, 2, 3]),
         (ex.ExactShap(background=5), 4, None),
         (ex.ExactShap(background=5, groups=PAIR), 4, [2]),
+        (ex.Lime(samples=300), 4, [2, 5]),
     ],
 )
 def test_the_cost_is_what_is_asked(explainer: ex.Explainer, d: int, rows: Any) -> None:
@@ -70,6 +72,17 @@ def test_the_cost_is_never_less_than_what_is_asked(explainer: ex.Explainer) -> N
     used = ex.explain(model, data, explainer, [0, 1]).diagnostics["evaluations"]
     assert said is not None
     assert used <= said
+
+
+def test_importance_costs_each_case_for_every_unit_and_repeat() -> None:
+    (model, asked), data = counted(), table(4)
+    true = dataclasses.replace(data, y=data.matrix.sum(axis=1))
+    for groups, units in (((), 4), (PAIR, 3)):
+        asked.clear()
+        explainer = ex.PermutationImportance(repeats=3, groups=groups)
+        said = ex.cost(model, true, explainer)
+        found = ex.explain(model, true, explainer)
+        assert said == found.diagnostics["evaluations"] == sum(asked) == 30 * (1 + 3 * units)
 
 
 def test_a_constant_feature_costs_nothing_in_the_end() -> None:

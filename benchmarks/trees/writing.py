@@ -40,7 +40,7 @@ def _line(side: dict[str, Any], unit: str) -> list[str]:
     return [
         f"**{side['name']}**" if side["ours"] else side["name"],
         short(side["seconds"]) + (" (scaled)" if side["scaled"] else f" ({side['runs']})"),
-        " / ".join(ratio(ratio) for ratio in side["ratios"]),
+        " / ".join(ratio(each) for each in side["ratios"]),
         f"{side['difference']:.0e} ({side['largest']:.2g}), {side['compared']:,}",
         f"{side['per_second']:,.0f} {unit}",
         f"{side['leaf_rows']:.1e}" if side["leaf_rows"] else "",

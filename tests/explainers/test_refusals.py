@@ -254,6 +254,7 @@ def flipped(form: str, count: int, rng: random.Random, digits: bool) -> list[byt
     return copies
 
 
+@pytest.mark.slow
 def test_flipped_bytes_never_end_the_process(tmp_path: Path) -> None:
     rng = random.Random(0)
     files = {form: flipped(form, FLIPS, rng, digits=False) for form in FORMATS}

@@ -31,6 +31,10 @@ class ModelFailure(ExplainerError):
     """The model raised, or answered something that is not a prediction."""
 
 
+class TooManyAtOnce(ModelFailure, MemoryError):
+    """The model ran out of memory; fewer cases at a time may do, and whoever asks in portions tries that."""
+
+
 class OutOfMemory(ExplainerError):
     """Even one row at a time does not fit into the device's memory."""
 

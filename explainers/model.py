@@ -17,7 +17,14 @@ import pandas as pd
 from jaxtyping import Float
 
 from explainers.digest import random_digest
-from explainers.errors import ExplainerError, InvalidSetting, ModelFailure, SchemaMismatch, UnsupportedModel
+from explainers.errors import (
+    ExplainerError,
+    InvalidSetting,
+    ModelFailure,
+    SchemaMismatch,
+    TooManyAtOnce,
+    UnsupportedModel,
+)
 from explainers.explanation import Space
 from explainers.schema import _listed
 from explainers.staged import Mixture, Staged
@@ -170,7 +177,8 @@ class Model:
             raise
         except Exception as error:
             text = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-            raise ModelFailure(f"The model raised an error while predicting {count} cases. {text}") from error
+            failure = TooManyAtOnce if _out_of_memory(error) else ModelFailure
+            raise failure(f"The model raised an error while predicting {count} cases. {text}") from error
         values = _numbers(answer)
         if values.ndim == 1 and len(values) == count:
             values = values[:, None]
@@ -296,6 +304,12 @@ def _key(value: Any) -> Any:
 
 def _same(a: Any, b: Any) -> bool:
     return bool(_key(a) == _key(b))
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether fewer cases at a time may do: torch, onnxruntime and others say so in words only."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in text or "failed to allocate" in text
 
 
 def _numbers(answer: Any) -> np.ndarray:

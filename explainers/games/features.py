@@ -57,6 +57,12 @@ class FeatureGame:
             problem.reference(background, space),
         )
 
+    def with_references(self, count: int) -> FeatureGame:
+        """The same game against this many of the reference cases, spread over all."""
+        places = np.linspace(0, len(self.background) - 1, count).astype(np.int64)
+        reference = dataclasses.replace(self.reference, cases=count)
+        return dataclasses.replace(self, background=self.background[places], reference=reference)
+
     @property
     def names(self) -> tuple[str, ...]:
         """Features, and groups of them as ``weight + height``."""

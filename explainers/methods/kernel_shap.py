@@ -30,6 +30,7 @@ from explainers.games.opening import game_of, placed
 from explainers.model import Model
 from explainers.progress import Progress
 from explainers.sampling.kernel_estimate import KernelEstimate, Spending
+from explainers.sampling.preview import first_bars
 from explainers.sampling.shapley_result import attribution
 from explainers.sampling.steps import in_rounds
 from explainers.schema import Modality
@@ -73,7 +74,11 @@ class KernelShap(Explainer):
             def result() -> Attribution:
                 return attribution(problem, game, space, run.found, {**run.facts(), "seed": self.seed})
 
+            first_bars(problem, game, space, self._rough, {"seed": self.seed}, progress)
             return in_rounds(run.run, progress, result)
+
+    def _rough(self, game: Game, budget: int) -> KernelEstimate:
+        return KernelEstimate(game, Spending(min(budget, self.budget), self.seed))
 
     def evaluations(self, model: Model, data: Dataset, cases: int) -> int | None:
         """All coalitions of the budget for each case of a table; segments and words are not counted before."""

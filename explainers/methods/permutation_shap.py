@@ -36,6 +36,7 @@ from explainers.progress import Progress
 from explainers.sampling.exact_values import Enumeration, unions_of
 from explainers.sampling.groups import feature_units
 from explainers.sampling.permutation_estimate import PermutationEstimate, Spending
+from explainers.sampling.preview import first_bars
 from explainers.sampling.shapley_result import attribution
 from explainers.sampling.steps import in_rounds
 from explainers.schema import Modality
@@ -91,6 +92,10 @@ class PermutationShap(Explainer):
             def result() -> Attribution:
                 return attribution(problem, game, space, run.found, self._facts(run, owen))
 
+            def rough(few: Game, budget: int) -> PermutationEstimate:
+                return PermutationEstimate(few, owner, Spending(min(budget, self.budget), self.seed))
+
+            first_bars(problem, game, space, rough, {"seed": self.seed}, progress)
             return in_rounds(run.run, progress, result)
 
     def evaluations(self, model: Model, data: Dataset, cases: int) -> int | None:

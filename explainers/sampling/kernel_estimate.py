@@ -118,7 +118,7 @@ class KernelEstimate:
 
     def _blocks(self, rows: Int[np.ndarray, " r"], players: int) -> list[Int[np.ndarray, " q"]]:
         pairs = min(self.spending.budget, 2**players) // 2
-        row_bytes = 8 * pairs * self.found.full.shape[1] * (self.game.references + 2)
+        row_bytes = 16 * pairs * self.found.full.shape[1] * self.game.references
         most = max(1, ANSWER_BYTES // row_bytes)
         return [rows[first : first + most] for first in range(0, len(rows), most)]
 
@@ -165,7 +165,7 @@ class Look:
     def solved(
         self,
         differences: Float[np.ndarray, "p k"],
-        sums: Float[np.ndarray, "p k"] | None,
+        sums: Float[np.ndarray, "p k"],
         plain: Float[np.ndarray, "d k"],
     ) -> tuple[Float[np.ndarray, "d k"], Float[np.ndarray, "d k"]]:
         """Values and their errors, from those of the additive fit alone."""
@@ -173,7 +173,7 @@ class Look:
             return plain, np.zeros_like(plain)
         if self.spending.proxy == "polynomial" and len(differences) >= LEAST_PAIRS * len(plain):
             return self.polynomial.corrected(differences, plain)
-        if self.spending.proxy == "trees" and sums is not None:
+        if self.spending.proxy == "trees":
             return corrected(self.fit, differences, sums, plain, self.spending.seed)
         return plain, self.fit.standard_error(differences, plain)
 
@@ -201,8 +201,7 @@ class _Block:
         """Ask and solve at every look, only for the cases that are still open; the coalitions asked."""
         estimate, whole = self.estimate, self.design.whole
         pairs, k, b = len(whole.first), estimate.found.full.shape[1], estimate.game.references
-        self.answers = np.zeros((len(self.rows), pairs, b, k))
-        self.sums = np.zeros((len(self.rows), pairs, k)) if estimate.spending.proxy == "trees" else None
+        self.answers = np.zeros((2, len(self.rows), pairs, b, k))
         still, known, done = np.arange(len(self.rows)), np.empty(0, dtype=np.int64), 0
         # a look that nobody sees and that stops nothing is not worth its solution
         idle = shown is unseen and estimate.spending.tolerance is None
@@ -218,11 +217,11 @@ class _Block:
                 shown()
                 progress(done, self.cost, None)
                 still = still[~self._narrow(still)]
-        del self.answers, self.sums
+        del self.answers
         return done
 
     def _ask(self, still: Int[np.ndarray, " s"], fresh: Int[np.ndarray, " q"], progress: Progress) -> None:
-        """The differences of new pairs for the open cases, in portions."""
+        """The answers to both halves of new pairs for the open cases, in portions."""
         masks = np.ones((2 * len(fresh), len(self.players)), dtype=bool)
         first = self.design.whole.first[fresh]
         masks[:, self.players] = np.concatenate([first, ~first])
@@ -232,12 +231,10 @@ class _Block:
             # a coalition of all cases, then the next: a model may answer what they share once
             coalition, case = np.divmod(np.arange(part.start, part.stop), len(still))
             found = self.estimate.game.values(self.rows[still[case]], masks[coalition])
-            complement = coalition >= len(fresh)
-            for half, sign in ((~complement, 1.0), (complement, -1.0)):
-                place = (still[case[half]], fresh[coalition[half] % len(fresh)])
-                self.answers[place] += sign * found[half]  # of each pair one of either half: nothing is lost
-                if self.sums is not None:
-                    self.sums[place] += found[half].mean(axis=1)
+            half, pair = np.divmod(coalition, len(fresh))
+            self.answers[half, still[case], fresh[pair]] = (
+                found  # written, not added: a portion may come again
+            )
 
         if each:  # codes and frames are built in main memory, wherever the model computes
             game = self.estimate.game
@@ -246,12 +243,13 @@ class _Block:
     def _solve(self, i: int, now: Int[np.ndarray, " q"], look: Look) -> None:
         """Solve one case for each reference case; in one piece, so that portions cannot change a last digit."""
         row, fit, found = int(self.rows[i]), look.fit, self.estimate.found
-        answers = self.answers[i][now]
+        one, other = self.answers[:, i, now]
+        differences = one - other
         gain = found.full[row] - found.empty[row]
-        each = np.tensordot(fit.pairs, answers, axes=1) + fit.spread[:, None, None] * gain
+        each = np.tensordot(fit.pairs, differences, axes=1) + fit.spread[:, None, None] * gain
         found.settle(row, self.players, each)
-        sums = None if self.sums is None else self.sums[i][now]
-        solved = look.solved(answers.mean(axis=1), sums, each.mean(axis=1))
+        sums = (one + other).mean(axis=1)
+        solved = look.solved(differences.mean(axis=1), sums, each.mean(axis=1))
         found.values[row, self.players], found.error[row, self.players] = solved
         found.coalitions[row], self.estimate.exact[row] = 2 * len(now) + 2, fit.coalitions.exact
 

@@ -36,7 +36,7 @@ def begins_linearly(module: torch.nn.Module) -> bool:
 
 def answers(module: torch.nn.Sequential, mixture: Mixture) -> np.ndarray:
     """The module's own output for all rows of the mixtures, on its own device, without gradients; it is in eval mode."""
-    first, behind = module[0], module[1:]
+    first, *behind = module
     assert isinstance(first, torch.nn.Linear)
     home, kind = first.weight.device, first.weight.dtype
 
@@ -55,8 +55,18 @@ def answers(module: torch.nn.Sequential, mixture: Mixture) -> np.ndarray:
             absent = 1.0 - present[start : start + step][torch.from_numpy(masks).to(home)]
             others = ((absent[:, None] * background) @ weight)[torch.from_numpy(place).to(home)]
             hidden = others.add_(own[start : start + step, None])
-            parts.append(behind(hidden.reshape(-1, hidden.shape[2])).float().cpu().numpy())
+            parts.append(_through(behind, hidden.reshape(-1, hidden.shape[2])).float().cpu().numpy())
     return np.concatenate(parts)
+
+
+def _through(layers: list[torch.nn.Module], hidden: torch.Tensor) -> torch.Tensor:
+    """Through the layers one by one; `hidden` is ours, and so is what a linear layer gives: there a rectifier needs no memory of its own."""
+    ours = True
+    for layer in layers:
+        quiet = not (layer._forward_hooks or layer._forward_pre_hooks)
+        hidden = torch.relu_(hidden) if ours and quiet and type(layer) is torch.nn.ReLU else layer(hidden)
+        ours = type(layer) is torch.nn.Linear and quiet
+    return hidden
 
 
 def _runs(masks: Bool[np.ndarray, "t p"]) -> tuple[Int[np.ndarray, " u"], Int[np.ndarray, " t"]]:

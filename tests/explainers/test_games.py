@@ -22,6 +22,8 @@ from explainers.games.segments import SegmentGame
 from explainers.games.sharing import distinct
 from explainers.games.tokens import TokenGame
 from explainers.masking import blurred
+from explainers.staged import Mixture
+from explainers.wrapping import torch_mixtures
 from tests.cases import annotations_not_executed, mixed_table_classifier, network, numbers, pictures
 from tests.reference import background_game, shapley_values
 
@@ -660,6 +662,31 @@ def test_mixtures_through_a_torch_module_are_what_it_says_of_the_rows(space, pla
         rows = np.where(mask, data.matrix[row], data.matrix[4:])
         expected = model.scores(pd.DataFrame(rows, columns=data.schema.names), space)
         np.testing.assert_allclose(found[t], expected, atol=2e-6)
+
+
+class Remembers(torch.nn.Module):
+    """Gives out a tensor of its own, which nobody may write on."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("kept", torch.tensor([-1.0, 2.0, -3.0]))
+
+    def forward(self, x):
+        return self.kept.expand(len(x), 3) if x.shape[1] == 1 else x + self.kept
+
+
+def test_rectifiers_write_on_nothing_but_their_own():
+    layers = [torch.nn.Linear(3, 3), torch.nn.ReLU(), Remembers(), torch.nn.ReLU(), torch.nn.Linear(3, 3)]
+    module = network(*layers, torch.nn.ReLU(), torch.nn.Linear(3, 1), Remembers(), torch.nn.ReLU())
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    x = torch.from_numpy(numbers(40, 3).drop(columns="y").to_numpy(np.float32, copy=True))
+    present = np.random.default_rng(0).random((5, 3)) < 0.5
+    mixture = Mixture(x[:2].numpy(), x[2:6].numpy(), np.array([0, 1, 0, 1, 1]), present)
+    found = torch_mixtures.answers(module, mixture).reshape(5, 4, 3)
+    for t in range(5):
+        rows = torch.where(torch.from_numpy(present[t]), x[mixture.which[t]], x[2:6])
+        np.testing.assert_allclose(found[t], module(rows).detach().numpy(), atol=2e-6)
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
 
 
 def test_a_module_that_is_listened_to_is_asked_row_by_row():

@@ -275,6 +275,65 @@ def test_each_round_is_the_answer_of_a_smaller_budget_and_comes_closer(wide, exa
     assert not np.shares_memory(seen[0][2].values, seen[1][2].values)
 
 
+@pytest.mark.parametrize("method", [ex.KernelShap, ex.PermutationShap])
+def test_first_bars_ask_little_and_say_how_little_they_know(method):
+    asked, seen = [], []
+
+    def model(X):
+        asked.append(len(X))
+        return wavy(X)
+
+    def keep(done, total, partial=None):
+        if partial is not None:
+            seen.append((sum(asked), partial))
+
+    data = ex.Dataset.from_frame(numbers(90, D).drop(columns="y"))
+    wrapped = ex.Model.wrap(model)
+    last = ex.explain(wrapped, data, method(background=80, budget=512), rows=[3], progress=keep)
+    rows, first = seen[0]
+    assert rows <= 8 * 50 + 80 + 10  # the reference cases as they are, and a few coalitions
+    assert sum(asked) < 80 * 512 * 1.05
+    np.testing.assert_allclose(first.values.sum(axis=1) + first.base_value, first.output, atol=1e-9)
+    assert first.reference.cases == 8
+    assert last.reference.cases == 80
+    off = np.abs(first.values - last.values)
+    assert (off <= 1.96 * first.standard_error).mean() > 0.8
+    assert (off > 0.2 * first.standard_error).mean() > 0.4  # nor are they needlessly wide
+    silent = ex.explain(wrapped, data, method(background=80, budget=512), rows=[3])
+    np.testing.assert_array_equal(silent.values, last.values)
+
+
+def test_a_portion_that_comes_again_counts_once(wide):
+    failed = []
+
+    def short(X):
+        if len(failed) < 3 and len(X) > 100:
+            failed.append(len(X))
+            raise MemoryError
+        return wavy(X)
+
+    background = wide[1].take(wide[1].sample(8, 0))
+    method = ex.KernelShap(budget=200)
+    found = ex.explain(ex.Model.wrap(short), wide[1], method, rows=range(3), background=background)
+    assert failed
+    whole = ex.explain(*wide, method, rows=range(3), background=background)
+    np.testing.assert_array_equal(found.values, whole.values)
+
+
+def test_more_pairs_than_are_kept_give_the_same_values(wide, monkeypatch):
+    background = wide[1].take(wide[1].sample(3, 0))
+    monkeypatch.setattr(polynomial, "MOST_PAIRS", 100)
+    kernel_estimate._design.cache_clear()
+    whole = ex.explain(*wide, ex.KernelShap(budget=1000), rows=range(2), background=background)
+    kernel_estimate._design.cache_clear()
+    monkeypatch.setattr(polynomial, "MOST_KEPT", 64)
+    blocks = ex.explain(*wide, ex.KernelShap(budget=1000), rows=range(2), background=background)
+    kernel_estimate._design.cache_clear()
+    np.testing.assert_allclose(blocks.values, whole.values, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(blocks.standard_error, whole.standard_error, rtol=0, atol=1e-12)
+    assert (whole.standard_error > 0).any()
+
+
 def test_a_round_asks_nothing_again():
     asked = []
 

@@ -15,14 +15,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import numpy as np
-
 from explainers.dataset import Dataset
 from explainers.explainer import Explainer, Need, Problem
 from explainers.explanation import Attribution, Explanation
 from explainers.gradients.differentiate import input_gradients
-from explainers.gradients.inputs import in_features, module_inputs, not_numeric
-from explainers.gradients.scores import differentiable, saturation_notes
+from explainers.gradients.inputs import module_inputs, not_numeric
+from explainers.gradients.result import attribution
+from explainers.gradients.scores import differentiable
 from explainers.model import Model
 from explainers.progress import Progress
 from explainers.schema import Modality
@@ -50,20 +49,7 @@ class Saliency(Explainer):
         with differentiable(problem, self.space) as score:
             targets = None if problem.all_outputs else problem.targets
             slopes, scores = input_gradients(score, inputs, targets, problem.device, progress)
-        output = problem.of_targets(scores)
-        return Attribution(
-            names=problem.data.schema.names,
-            values=in_features(problem.model, problem.data, slopes),
-            base_value=np.full(output.shape, np.nan, dtype=output.dtype),
-            output=output,
-            space=score.space,
-            targets=problem.target_labels,
-            diagnostics={
-                "exact": True,
-                "evaluations": len(inputs),
-                "notes": saturation_notes(output, score.space),
-            },
-        )
+        return attribution(problem, score, slopes, scores, {"exact": True, "evaluations": len(inputs)})
 
     @classmethod
     def why_not_here(cls, model: Model, data: Dataset) -> str | None:

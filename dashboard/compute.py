@@ -19,7 +19,8 @@ from typing import Any, Protocol
 import numpy as np
 
 import explainers as ex
-from dashboard.costs import Costs, Partial, cost_text
+from dashboard.costs import MINUTES, Costs, Partial, cost_text
+from dashboard.early import Early
 from dashboard.running import Run, Runs
 
 log = logging.getLogger("whyboard")
@@ -89,12 +90,16 @@ class Failure:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """A computation that a page shows as pending: what people call it, how to ask for it, and what it costs where that is much."""
+    """A computation that a page shows as pending: what people call it, how to ask for it, and what it costs where that is much.
+
+    `seconds`: those of one that takes minutes, which waits for what is sooner done; else 0.
+    """
 
     title: str
     key: Hashable
     run: Callable[[ex.Progress], Any]
     cost: str = ""
+    seconds: float = 0.0
 
 
 class Engine(Protocol):
@@ -122,20 +127,35 @@ class Compute:
         self._guard = threading.Lock()
         self._running: dict[Hashable, threading.Lock] = {}
 
-    def ask(self, model: ex.Model, data: ex.Dataset, explainer: ex.Explainer, rows: Any = None, target: Any = None, progress: ex.Progress | None = None) -> Any:  # fmt: skip
-        """The result of `explain`; computed at most once for equal requests. Raises `ExplainerError`."""
+    def ask(self, model: ex.Model, data: ex.Dataset, explainer: ex.Explainer, rows: Any = None, target: Any = None, progress: ex.Progress | None = None, early: Early | None = None) -> Any:  # fmt: skip
+        """The result of `explain`; computed at most once for equal requests, where somebody looks on in the parts of `early`.
+
+        Raises `ExplainerError`.
+        """
         key = ex.Request.of(model, data, explainer, rows, target)
 
         def note(done: int, total: int, partial: ex.Explanation | None = None) -> None:
             if partial is not None:
-                where = ex.Provenance(model, data, explainer, rows, target, None)
-                self.note(key, Partial(dataclasses.replace(partial, provenance=where), done, total))
+                self.note(key, Partial(partial, done, total))
             if progress is not None:
                 progress(done, total, partial)
 
+        def explain(explainer: ex.Explainer, rows: Any, report: ex.Progress | None) -> ex.Explanation:
+            where = ex.Provenance(model, data, explainer, rows, target, None)
+
+            def placed(done: int, total: int, partial: ex.Explanation | None = None) -> None:
+                assert report is not None
+                shown = None if partial is None else dataclasses.replace(partial, provenance=where)
+                report(done, total, shown)
+
+            return self.engine.explain(model, data, explainer, rows, target, placed if report else None)
+
         def make() -> ex.Explanation:
-            report = None if progress is None else note
-            result = self.engine.explain(model, data, explainer, rows, target, report)
+            if early is None or progress is None:
+                result = explain(explainer, rows, progress and note)
+            else:
+                where = ex.Provenance(model, data, explainer, rows, target, None)
+                result = dataclasses.replace(early(explain, note), provenance=where)
             self.costs.learn(model, data, result)
             return result
 
@@ -162,15 +182,16 @@ class Compute:
         """What the store holds for this request: a result, a `Failure`, or ``None``."""
         return self.store.get(ex.Request.of(model, data, explainer, rows, target))
 
-    def job(self, title: str, model: ex.Model, data: ex.Dataset, explainer: ex.Explainer, rows: Any = None, target: Any = None) -> Job:  # fmt: skip
-        """The same request as something to run later with progress."""
+    def job(self, title: str, model: ex.Model, data: ex.Dataset, explainer: ex.Explainer, rows: Any = None, target: Any = None, early: Early | None = None) -> Job:  # fmt: skip
+        """The same request as something to run later with progress, in the parts of `early`."""
         key = ex.Request.of(model, data, explainer, rows, target)
         seconds = self.costs.seconds(model, data, explainer, rows)
         return Job(
             title,
             key,
-            lambda progress: self.ask(model, data, explainer, rows, target, progress),
+            lambda progress: self.ask(model, data, explainer, rows, target, progress, early),
             cost_text(explainer, data, rows, seconds),
+            seconds if seconds and seconds > MINUTES else 0.0,
         )
 
     def predict(self, model: ex.Model, data: ex.Dataset, cases: ex.Dataset) -> np.ndarray:

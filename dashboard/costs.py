@@ -19,6 +19,9 @@ from dashboard.figures.numbers import counted
 #: Seconds from which a computation is long: what it costs is said before.
 LONG = 5.0
 
+#: Seconds from which a computation waits for those that are sooner done.
+MINUTES = 60.0
+
 #: Seconds that a question must take to tell what a row costs, and may take to be asked again, larger.
 TELLING, MOST_SECONDS = 0.05, 0.2
 
@@ -153,8 +156,12 @@ class Partial:
         return self.done / max(self.total, 1)
 
     def text(self, explainer: Any, data: ex.Dataset) -> str:
-        """``82 of 1,024 coalitions``: how far, in the method's own terms where they are known."""
+        """``82 of 1,024 coalitions``, ``8 of 200 cases``: how far, in the method's own terms where they are known."""
         known = self.result.diagnostics
+        if "cases_known" in known:
+            cases, wanted = known["cases_known"]
+            first = f"1 of {explainer.repeats} repeats with " if hasattr(explainer, "repeats") else ""
+            return f"{first}{cases:,} of {wanted:,} cases"
         if "coalitions" in known and hasattr(explainer, "budget"):
             return f"{known['coalitions']:,} of {coalitions(explainer, data):,} coalitions"
         if "repeats" in known and hasattr(explainer, "repeats"):

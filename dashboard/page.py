@@ -141,7 +141,7 @@ def _work(view: View) -> None:
             return
         time.sleep(LOOK)
     started = time.monotonic()
-    for job in view.pending:
+    for job in sorted(view.pending, key=lambda job: job.seconds):  # in their order else
         if not _computed(job, view):
             return  # the run that is asked for comes now; what is still wanted is computed after it
         if time.monotonic() - started > TOGETHER:

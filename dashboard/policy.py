@@ -25,6 +25,9 @@ CASE_BUDGET = 1024
 #: Seconds that a page may wait for an answer before it is painted; what takes longer comes piece by piece.
 MOMENT = 0.3
 
+#: Seconds from which a global picture comes in parts, and that the first look at what accuracy needs may take.
+IN_PARTS, FIRST_LOOK = 5.0, 0.4
+
 #: Features up to which Shapley values are estimated from coalitions; more cost minutes for one case.
 MOST_FEATURES = 400
 

@@ -13,6 +13,7 @@ import explainers as ex
 from dashboard import policy
 from dashboard.compute import Compute, Failure, Job
 from dashboard.costs import Partial
+from dashboard.early import Early
 from dashboard.selection import LIME_HERE, SHAP_HERE, Selection
 from dashboard.workspace import OpenWorkspace
 
@@ -55,31 +56,31 @@ class View:
         """A result, computed at once if it is not known. Raises `ExplainerError`."""
         return self.compute.ask(self.model, self.data, explainer, rows, target)
 
-    def later(self, title: str, explainer: ex.Explainer, rows: Any = None, target: Any = None) -> Any | None:
-        """A result if it is known; else it is queued and this is ``None``: show a skeleton.
+    def later(self, title: str, explainer: ex.Explainer, rows: Any = None, target: Any = None, early: Early | None = None) -> Any | None:  # fmt: skip
+        """A result if it is known; else it is queued, to be computed in the parts of `early`, and this is ``None``: show a skeleton.
 
         Raises `ExplainerError` where it failed before, or was stopped by hand.
         """
-        found = self._known(explainer, rows, target)
+        found = self.known(explainer, rows, target)
         if found is None:
             if title in self.selection.cancelled:
                 raise Stopped(f"Stopped: {title}. Nothing is lost; choose “compute again” to resume.")
-            self._queue(self.compute.job(title, self.model, self.data, explainer, rows, target))
+            self._queue(self.compute.job(title, self.model, self.data, explainer, rows, target, early))
         return found
 
-    def best(self, title: str, explainer: ex.Explainer, rows: Any = None, target: Any = None) -> Any | None:
+    def best(self, title: str, explainer: ex.Explainer, rows: Any = None, target: Any = None, early: Early | None = None) -> Any | None:  # fmt: skip
         """A result if it is known; else it is queued, and this is the finest coarser one yet, or ``None``: show a skeleton.
 
         The diagnostics of a coarser one say ``so_far``, how far it is, and whether it was ``stopped`` by hand. Raises
         `ExplainerError` where the result failed before, `Stopped` where it was stopped before there was anything to show.
         """
-        found = self._known(explainer, rows, target)
+        found = self.known(explainer, rows, target)
         if found is not None:
             return found
         key = ex.Request.of(self.model, self.data, explainer, rows, target)
         partial = self.compute.partial(key)
         if partial is None:
-            return self.later(title, explainer, rows, target)
+            return self.later(title, explainer, rows, target, early)
         so_far, stopped = partial.text(explainer, self.data), title in self.selection.cancelled
         if stopped:
             self.stopped[title] = (
@@ -87,7 +88,7 @@ class View:
             )
         else:
             self.shown[key] = partial
-            self._queue(self.compute.job(title, self.model, self.data, explainer, rows, target))
+            self._queue(self.compute.job(title, self.model, self.data, explainer, rows, target, early))
         return dataclasses.replace(
             partial.result,
             diagnostics={**partial.result.diagnostics, "so_far": so_far, "stopped": stopped},
@@ -95,7 +96,7 @@ class View:
 
     def soon(self, title: str, explainer: ex.Explainer, rows: Any = None, target: Any = None) -> Any | None:
         """A result at once where that takes a moment, about; else the `best` there is."""
-        if self._known(explainer, rows, target) is None and not self._quick(explainer, rows):
+        if self.known(explainer, rows, target) is None and not self._quick(explainer, rows):
             return self.best(title, explainer, rows, target)
         return self.now(explainer, rows, target)
 
@@ -103,12 +104,25 @@ class View:
         """What a pending computation costs, in words; empty where it is not much, or not known."""
         return next((job.cost for job in self.pending if job.title == title), "")
 
-    def _quick(self, explainer: ex.Explainer, rows: Any) -> bool:
+    def seconds(self, explainer: ex.Explainer, rows: Any = None) -> float | None:
+        """What an explanation takes, about; ``None`` where nobody knows."""
         _ = self.predictions  # asked first, so that a worker's start is not taken for the model's pace
-        seconds = self.compute.costs.seconds(self.model, self.data, explainer, rows)
+        return self.compute.costs.seconds(self.model, self.data, explainer, rows)
+
+    def _quick(self, explainer: ex.Explainer, rows: Any) -> bool:
+        seconds = self.seconds(explainer, rows)
         return seconds is None or seconds <= policy.MOMENT
 
-    def _known(self, explainer: ex.Explainer, rows: Any, target: Any) -> Any | None:
+    def partial(self, explainer: ex.Explainer, rows: Any = None, target: Any = None) -> Partial | None:
+        """What there is of a result that is not finished."""
+        return self.compute.partial(ex.Request.of(self.model, self.data, explainer, rows, target))
+
+    def note(self, partial: Partial, explainer: ex.Explainer, rows: Any = None, target: Any = None) -> None:
+        """Take what a quicker explainer found for a coarser result of this one."""
+        self.compute.note(ex.Request.of(self.model, self.data, explainer, rows, target), partial)
+
+    def known(self, explainer: ex.Explainer, rows: Any = None, target: Any = None) -> Any | None:
+        """A result if there is one; raises `ExplainerError` where it failed."""
         found = self.compute.known(self.model, self.data, explainer, rows, target)
         if isinstance(found, Failure):
             raise ex.ExplainerError(found.message)
@@ -288,12 +302,11 @@ class View:
 
     def _refined(self, explainer: ex.Explainer, live: ex.Explainer, rows: Any, target: Any) -> Any | None:
         """The best there is; the answer of a quicker explainer comes first where it takes a moment only."""
-        key = ex.Request.of(self.model, self.data, explainer, rows, target)
-        if self._known(explainer, rows, target) is None and self._quick(live, rows):
+        if self.known(explainer, rows, target) is None and self._quick(live, rows):
             first = self.now(live, rows, target)
             if first.diagnostics.get("exact"):
                 return first
-            self.compute.note(key, Partial(first, policy.LIVE_BUDGET, policy.CASE_BUDGET))
+            self.note(Partial(first, policy.LIVE_BUDGET, policy.CASE_BUDGET), explainer, rows, target)
         return self.best(SHAP_HERE, explainer, rows, target)
 
     @cached_property

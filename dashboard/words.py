@@ -200,6 +200,16 @@ def importance_sentence(
     )
 
 
+def needs_sentence(needs: Importance, schema: Schema) -> str:
+    """What the model's accuracy needs most, while it is not known what the model uses."""
+    first = _leading(needs, schema, 1)
+    return (
+        f"The model's accuracy needs {first[0]} most."
+        if first
+        else "What the model's accuracy needs is not yet resolved."
+    )
+
+
 def scale_sentence(attribution: Attribution, model: Model, wanted: str) -> str:
     """On which scale many cases were explained, where it is not the one that people chose; else nothing."""
     if attribution.space != "raw" or model.space != "probability" or wanted == "raw":

@@ -15,7 +15,7 @@ from explainers.errors import (
     UnreadableFile,
     UnsupportedModel,
 )
-from explainers.explainer import Explainer, Problem, why_not
+from explainers.explainer import Contrast, Explainer, Problem, why_not
 from explainers.explaining import Provenance, Request, applicable, cost, explain
 from explainers.explanation import (
     Attribution,
@@ -34,6 +34,7 @@ from explainers.model import Model
 from explainers.performance import Estimate, Performance, calibration_near, performance
 from explainers.plausibility import Plausibility
 from explainers.progress import Progress
+from explainers.quality.regions import RegionShare, region_share
 from explainers.registry import *  # noqa: F403  # every registered explainer is public, and named in one place
 from explainers.registry import __all__ as _registered
 from explainers.sampling.groups import correlated_groups
@@ -48,6 +49,7 @@ __all__ = [
     "ROLES",
     "Attribution",
     "Cancelled",
+    "Contrast",
     "Conversion",
     "Counterfactuals",
     "Dataset",
@@ -74,6 +76,7 @@ __all__ = [
     "Provenance",
     "Range",
     "Reference",
+    "RegionShare",
     "Relation",
     "Request",
     "Schema",
@@ -96,6 +99,7 @@ __all__ = [
     "load_model",
     "mean_absolute",
     "performance",
+    "region_share",
     "runs_code",
     "settings_of",
     "tree_loops",

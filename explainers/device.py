@@ -55,15 +55,20 @@ def over_chunks(
     device: torch.device,
     progress: Progress = silent,
     seconds: float | None = None,
+    pace: float | None = None,
 ) -> list[T]:
     """``compute(slice)`` over ``0..count-1`` in portions; halves the portion when memory runs out.
 
     `progress` is called after each portion and may raise to stop. With `seconds`, portions shrink or grow (within the
-    memory's limit) to take about that long, for models whose speed nobody knows. Raises `OutOfMemory` when one row
+    memory's limit) to take about that long, for models whose speed nobody knows; `pace`, the seconds of one row where they are known,
+    sets the first portion. Raises `OutOfMemory` when one row
     is too much.
     """
     most = min(chunk_rows(row_bytes, device), max(count, 1))
-    size = most if seconds is None else min(most, FIRST_TIMED_ROWS)
+    size = most
+    if seconds is not None:
+        guess = FIRST_TIMED_ROWS if pace is None else max(1, int(seconds / max(pace, 1e-9)))
+        size = min(most, guess, FIRST_TIMED_ROWS)
     results: list[T] = []
     start = 0
     while start < count:

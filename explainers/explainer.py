@@ -30,6 +30,20 @@ else:
 Need = Literal["gradients", "layers", "trees", "raw", "truth", "several rows"]
 
 
+@dataclasses.dataclass(frozen=True)
+class Contrast:
+    """A target of its own kind: why this output and not that one. What is explained is the difference of their scores.
+
+    `target` may be ``None``: the predicted class of each case (of two classes the positive one).
+    """
+
+    target: Any
+    against: Any
+
+    def __str__(self) -> str:
+        return f"{self.target} and not {self.against}"
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Problem:
     """What `explain` was asked, with every name resolved.
@@ -38,7 +52,7 @@ class Problem:
         model: the model.
         data: the reference for statistics, schema and background.
         cases: the ``m`` cases to explain.
-        target: as the caller said it: ``None``, ``"all"``, a label or an index.
+        target: as the caller said it: ``None``, ``"all"``, a label or an index, or a `Contrast`.
         background: reference cases given by the caller, or ``None``: then `reference_cases` draws them.
         device: where to compute.
     """
@@ -73,13 +87,28 @@ class Problem:
     def targets(self) -> np.ndarray:
         """The output explained for each case, ``(m,)``: the only one, the positive class, or the predicted class."""
         m, k = len(self.cases), self.outputs
-        if self.target is not None and not self.all_outputs:
-            return np.full(m, self.model.output_of(self.target, k), dtype=np.int64)
+        wanted = self.target.target if isinstance(self.target, Contrast) else self.target
+        if wanted is not None and not self.all_outputs:
+            return np.full(m, self.model.output_of(wanted, k), dtype=np.int64)
         if k == 1:
             return np.zeros(m, dtype=np.int64)
         if k == 2 and self.model.classes:
             return np.ones(m, dtype=np.int64)
         return np.asarray(self.predictions.argmax(axis=1), dtype=np.int64)
+
+    @cached_property
+    def against(self) -> int | None:
+        """The output that a `Contrast` takes off; raises `InvalidSetting` where it is what is explained."""
+        if not isinstance(self.target, Contrast):
+            return None
+        against = self.model.output_of(self.target.against, self.outputs)
+        same = np.flatnonzero(self.targets == against)
+        if len(same):
+            raise InvalidSetting(
+                f"Nothing tells {self.target.against!r} from itself: it is what is explained of {len(same)} of {len(self.cases)} "
+                f"cases. Name another class on one side of the contrast."
+            )
+        return against
 
     @property
     def target_labels(self) -> tuple[Any, ...]:
@@ -87,6 +116,9 @@ class Problem:
         names = self.model.classes or tuple(range(self.outputs))
         if self.all_outputs:
             return names
+        against = self.against
+        if against is not None:
+            return tuple(Contrast(names[target], names[against]) for target in self.targets)
         labels = np.empty(len(names), dtype=object)
         labels[:] = names
         return tuple(labels[self.targets].tolist())
@@ -95,10 +127,20 @@ class Problem:
         """From ``(m, …, k)`` the wanted output of each case, ``(m, …)``; unchanged where all are wanted."""
         if self.all_outputs:
             return values
+        if self.against is not None:
+            values = np.asarray(values - values[..., [self.against]])
         if len(values) and (self.targets == self.targets[0]).all():
             return np.asarray(values[..., self.targets[0]]).copy()
         index = self.targets.reshape(-1, *([1] * (values.ndim - 1)))
         return np.take_along_axis(values, index, axis=-1)[..., 0]
+
+    def error_of_targets(self, values: np.ndarray) -> np.ndarray:
+        """Like `of_targets` for errors; of a contrast the sum of both, which theirs is at most."""
+        if self.against is None:
+            return np.asarray(np.abs(self.of_targets(values)))
+        index = self.targets.reshape(-1, *([1] * (values.ndim - 1)))
+        own = np.take_along_axis(np.abs(values), index, axis=-1)[..., 0]
+        return np.asarray(own + np.abs(values[..., self.against]))
 
     def reference_cases(self, size: int, seed: int) -> Dataset:
         """The background: the caller's, or a seeded sample of the training rows (of all rows where unknown)."""
@@ -122,6 +164,7 @@ class Explainer(abc.ABC):
         needs: abilities of the model or the data. modalities: what it works on. returns: the kind of result.
         paper: where it comes from.
         default_role: the rows explained when none are named: ``"test"`` where training rows would flatter.
+        contrasts: whether it explains a `Contrast`: its values follow the scores linearly, or from their gradient.
     """
 
     title: ClassVar[str]
@@ -132,6 +175,7 @@ class Explainer(abc.ABC):
     returns: ClassVar[type[Explanation]]
     paper: ClassVar[str]
     default_role: ClassVar[str | None] = None
+    contrasts: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         validate(self)

@@ -15,7 +15,7 @@ import pandas as pd
 from explainers.dataset import Dataset, positions
 from explainers.device import pick
 from explainers.errors import InvalidSetting, NotApplicable, SchemaMismatch
-from explainers.explainer import Explainer, Problem, why_not
+from explainers.explainer import Contrast, Explainer, Problem, why_not
 from explainers.model import Model
 from explainers.progress import Progress, silent
 from explainers.registry import EXPLAINERS
@@ -79,7 +79,8 @@ def explain(
         rows: positions, or a `Dataset` of cases with the same schema, or a DataFrame of them (which has at least the
             features' columns, in any order), or ``None`` for all rows.
         target: a class label, an output index where there are no classes, ``"all"``, or ``None``: the only output,
-            the positive class of two, else each row's predicted class.
+            the positive class of two, else each row's predicted class. ``Contrast("cat", "dog")`` asks why the one and not the
+            other, of explainers that can (`Explainer.contrasts`).
         background: reference cases; by default a seeded sample of the training rows of `data`.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``.
         progress: called between chunks; what it raises stops the computation and passes through.
@@ -112,7 +113,7 @@ def explain(
         device=pick(device),
     )
     if not (target is None or problem.all_outputs):
-        _known_target(model, target)
+        _known_target(model, explainer, target)
     started = time.perf_counter()
     result = explainer.explain(problem, progress or silent)
     seconds = time.perf_counter() - started
@@ -177,10 +178,18 @@ def _compatible(cases: Dataset, data: Dataset) -> Dataset:
     return found
 
 
-def _known_target(model: Model, target: Any) -> None:
+def _known_target(model: Model, explainer: Explainer, target: Any) -> None:
     """Refuse a wrong label before any work is done; an index is checked once the outputs are known."""
+    if isinstance(target, Contrast) and not explainer.contrasts:
+        able = ", ".join(kind.__name__ for kind in EXPLAINERS if kind.contrasts)
+        raise NotApplicable(
+            f"{type(explainer).__name__} explains one output, not a contrast of two; these can: {able}."
+        )
+    sides = (target.target, target.against) if isinstance(target, Contrast) else (target,)
     if model.classes:
-        model.output_of(target, len(model.classes))
+        for side in sides:
+            if side is not None:
+                model.output_of(side, len(model.classes))
 
 
 class Provenance(Mapping[str, Any]):

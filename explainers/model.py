@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -37,6 +39,10 @@ if TYPE_CHECKING:
 
 Predict = Callable[[Any], Any]
 Task = Literal["classification", "regression"]
+
+
+#: How fast models were: those that are asked for many rows are asked for a few before.
+_PACES: WeakKeyDictionary[Model, float] = WeakKeyDictionary()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -169,8 +175,14 @@ class Model:
         predictor = staged.of_mixtures.get(space, lambda mixture: plain(mixture.rows()))
         return self._ask(predictor, prepared, complement=space != "raw")
 
+    @property
+    def pace(self) -> float | None:
+        """Seconds that a row took when it took least; ``None`` before the model was asked. For sizes of portions only."""
+        return _PACES.get(self)
+
     def _ask(self, predictor: Predict, X: Any, complement: bool) -> Float[np.ndarray, "n k"]:
         count = len(X)
+        began = time.perf_counter()
         try:
             answer = predictor(X)
         except ExplainerError:
@@ -179,6 +191,9 @@ class Model:
             text = f"{type(error).__name__}: {error}".splitlines()[0][:300]
             failure = TooManyAtOnce if _out_of_memory(error) else ModelFailure
             raise failure(f"The model raised an error while predicting {count} cases. {text}") from error
+        if count:
+            took = (time.perf_counter() - began) / count
+            _PACES[self] = min(_PACES.get(self, took), took)
         values = _numbers(answer)
         if values.ndim == 1 and len(values) == count:
             values = values[:, None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import gc
 import os
 import random
 import sys
@@ -20,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch  # after the number of threads is set
 
 torch.set_num_threads(2)
+gc.disable()  # until all is imported: what that leaves behind is no garbage
 
 OUTSIDE = "outside this run's time slice"
 STARTED = time.monotonic()
@@ -42,6 +44,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     random.Random(datetime.datetime.now(datetime.UTC).toordinal()).shuffle(files)
     others.sort(key=lambda item: files.index(item.nodeid.split("::")[0]))
     items[:] = journeys + others
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays; without this, each search for garbage in a test would go through all of it."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 def shapley_values(value, d):
     """Shapley values of the game ``value(set of players)``: mean marginal contribution over all orders."""
+    import functools
     import itertools
     import math
 
     import numpy as np
 
+    value = functools.cache(value)  # each coalition is asked once, however many orders pass it
     totals = [np.asarray(0.0)] * d
     for order in itertools.permutations(range(d)):
         inside = set()
@@ -38,9 +40,12 @@ def background_game(predict, data, case, background):
 
 def owen_values(value, unions):
     """Owen values of ``value(set of players)``: mean marginal contribution over all orders in which unions stay together."""
+    import functools
     import itertools
 
     import numpy as np
+
+    value = functools.cache(value)
 
     def orders():
         for among in itertools.permutations(range(len(unions))):

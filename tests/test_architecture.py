@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +19,15 @@ SOURCES = sorted([*ROOT.glob("explainers/**/*.py"), *ROOT.glob("dashboard/**/*.p
 RUNS_CODE = ("explainers/converting/opening.py", "explainers/loading/programs/")
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    """The syntax tree of a file, which nobody changes."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Every import of a file: the module, and the names taken from it."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from ((alias.name, ()) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -39,7 +46,7 @@ def test_dashboard_uses_only_the_public_surface(path: Path) -> None:
         assert not module.startswith("explainers."), f"imports {module}; use explainers.__all__"
         if module == "explainers":
             assert set(names) <= set(explainers.__all__)
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     used = {
         n.attr
         for n in ast.walk(tree)
@@ -50,7 +57,7 @@ def test_dashboard_uses_only_the_public_surface(path: Path) -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_nobody_catches_everything_or_runs_foreign_code(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.ExceptHandler):
             assert node.type is not None, f"line {node.lineno}: a bare except"
             assert "BaseException" not in ast.unparse(node.type), f"line {node.lineno} catches BaseException"
@@ -85,7 +92,7 @@ def test_only_compute_asks_the_model() -> None:
     """Panels, figures and pages go through `dashboard.compute`, and that through a worker."""
     askers = set()
     for path in ROOT.glob("dashboard/**/*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             if (
                 isinstance(node, ast.Call)
                 and isinstance(node.func, ast.Attribute)

@@ -26,12 +26,15 @@ SAMPLES, GRID, MANY, PACKAGE_MANY = (
 #: Rows on which the package runs and errors are taken; those that it explains with many samples; our draws.
 KNOWN, CHECKED, DRAWS = 10, 2, 5
 
+#: Words of a long text, and seeds of which the spread is taken.
+LONG, SEEDS = 40, 20
+
 HEADS = ("work", "side", "samples", "time", "coefficient RMSE", "theirs / ours", "wanted", "note")
 
 
 def measured(cases: Cases, patience: float) -> Section:
     """All rows."""
-    found = [*_fast(cases, patience), *_slow(cases), *_texts(patience)]
+    found = [*_fast(cases, patience), *_slow(cases), *_texts(patience), *_long(patience)]
     lines = [
         [
             row["work"],
@@ -147,6 +150,48 @@ def _texts(patience: float) -> Iterator[dict[str, Any]]:
     )  # fmt: skip
 
 
+def _long(patience: float) -> Iterator[dict[str, Any]]:
+    """A text of many words: time, and the spread over seeds at equal samples and at a fifth."""
+    if "text" not in ex.Lime.modalities:
+        return
+    from lime.lime_text import LimeTextExplainer
+
+    texts, pipeline = _sentences(LONG)
+    text, data = texts[0], ex.Dataset.from_texts(texts[:1])
+    model = ex.Model.wrap(pipeline.predict_proba, classes=(0, 1))
+    work = f"a text of {LONG} words, logistic regression on word counts"
+
+    def package(seed: int) -> list[float]:
+        explainer = LimeTextExplainer(random_state=seed)
+        found = _words(explainer.explain_instance(text, pipeline.predict_proba, num_features=LONG))
+        return [found[word] for word in text.split()]
+
+    def mine(seed: int, samples: int) -> Any:
+        method = ex.Lime(samples=samples, seed=seed)
+        return ex.explain(dataclasses.replace(model), data, method, target=1).values[0]
+
+    runs = [_timed(lambda seed=seed: package(seed)) for seed in range(SEEDS)]  # type: ignore[misc]
+    own = _quickest(lambda: _timed(lambda: pipeline.predict_proba([text] * SAMPLES))[1], patience)
+    theirs, spread = min(seconds for _, seconds in runs), _spread([found for found, _ in runs])
+    yield _entry(
+        work,
+        "lime",
+        SAMPLES,
+        theirs,
+        note=f"spread over {SEEDS} seeds {spread:.1e}; the model alone needs {short(own)} for whole texts",
+    )
+    for samples in (SAMPLES, SAMPLES // 5):
+        off = _spread([mine(seed, samples) for seed in range(SEEDS)])
+        seconds = _quickest(lambda samples=samples: _timed(lambda: mine(0, samples))[1], patience)  # type: ignore[misc]
+        note = f"spread over {SEEDS} seeds {off:.1e}, {off / spread:.2f} of lime's"
+        yield _entry(work, "whyboard", samples, seconds, ours=True, ratio=theirs / seconds, note=note)
+
+
+def _spread(runs: list[Any]) -> float:
+    """Root mean square over words of the standard deviation over runs."""
+    return float(np.sqrt(np.var(runs, axis=0, ddof=1).mean()))
+
+
 def _text_differences(result: Any, average: dict[tuple[int, str], Any]) -> list[float]:
     """Squared, of every word of every text."""
     tokens = [list(each) for each in result.diagnostics["tokens"]]
@@ -156,8 +201,8 @@ def _text_differences(result: Any, average: dict[tuple[int, str], Any]) -> list[
     ]
 
 
-def _sentences() -> tuple[list[str], Any]:
-    """Made-up sentences, and a classifier fitted to many like them."""
+def _sentences(length: int = 8) -> tuple[list[str], Any]:
+    """Made-up sentences of so many different words, and a classifier fitted to many like them."""
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -165,7 +210,7 @@ def _sentences() -> tuple[list[str], Any]:
     random = np.random.default_rng(0)
     words = [f"{a}{b}{c}" for a in "bdfklm" for b in "aeiou" for c in "nrst"]
     weight = random.normal(size=len(words))
-    chosen = [random.choice(len(words), 8, replace=False) for _ in range(2_000)]
+    chosen = [random.choice(len(words), length, replace=False) for _ in range(2_000)]
     texts = [" ".join(words[j] for j in each) for each in chosen]
     outcome = [int(weight[each].sum() + random.logistic() > 0) for each in chosen]
     return texts[:10], make_pipeline(CountVectorizer(), LogisticRegression()).fit(texts, outcome)

@@ -93,10 +93,8 @@ def woodelf(
         return []
 
     def prepare() -> Run:
-        from woodelf import WoodelfExplainer  # type: ignore[import-untyped]
-        from woodelf.core.trees.parse_models import (  # type: ignore[import-untyped]
-            load_decision_tree_ensemble_model,
-        )
+        from woodelf import WoodelfExplainer
+        from woodelf.core.trees.parse_models import load_decision_tree_ensemble_model
 
         frame: pd.DataFrame = table.frame(X)
         reference = None if background is None else table.frame(background)

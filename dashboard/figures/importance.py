@@ -55,14 +55,17 @@ def importances(
     titles: tuple[str, str] = (USES, NEEDS),
     selected: str | None = None,
 ) -> go.Figure:
-    """Bars ordered by the left, the rest pooled; `customdata` is the feature's name (a group's first).
+    """Bars ordered by the left (where it is NaN, by the right), the rest pooled; `customdata` is the feature's name (a group's first).
 
     Error bars are two standard errors; importance has no sign, so no bar has a signed colour.
     """
     groups = _groups(left, right)
-    bars = {group: _bar(left, group) for group in groups}
+    bars = {
+        group: (_bar(left, group)[0], math.nan if right is None else _bar(right, group)[0])
+        for group in groups
+    }
     order = sorted(
-        groups, key=lambda group: -bars[group][0] if bars[group][0] == bars[group][0] else math.inf
+        groups, key=lambda group: [-value if value == value else math.inf for value in bars[group]]
     )
     rows, rest = (order, []) if len(order) <= most + 1 else (order[:most], order[most:])
     labels = [group_title(schema, group) for group in rows]
@@ -75,6 +78,7 @@ def importances(
         values, errors = np.array([bar[0] for bar in column]), 2 * np.array([bar[1] for bar in column])
         name = "" if index == 0 else "2"
         domain = [0.0, 1.0] if len(sides) == 1 else [[0.0, 0.47], [0.53, 1.0]][index]
+        known = bool(np.isfinite(values).any())
         texts = [number(value, 2) if value == value else "" for value in values]
         wide = int(300 * (domain[1] - domain[0]))
         layout[f"xaxis{name}"] = axis(
@@ -82,7 +86,8 @@ def importances(
             side.metric,
             domain=domain,
             anchor="y",
-            range=reach(values, errors, texts, wide),
+            range=reach(values, errors, texts, wide) if known else [0, 1],
+            showticklabels=known,
             nticks=4,
         )
         traces += [

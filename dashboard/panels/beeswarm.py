@@ -8,7 +8,7 @@ import explainers as ex
 from dashboard import policy
 from dashboard.export import takeaway
 from dashboard.figures.beeswarm import DOTS, beeswarm, drawn
-from dashboard.panels.importance import browse_sample, browsed_rows, global_attribution
+from dashboard.panels.importance import attributed_rows, global_attribution, rows_in_python
 from dashboard.panels.panel import Block, Event
 from dashboard.selection import Selection
 from dashboard.view import View
@@ -34,7 +34,7 @@ class Beeswarm:
                     "height": 320,
                 }
             ]
-        rows = np.array(browse_sample(view, len(shap.values)))
+        rows = attributed_rows(view, shap)
         figure = beeswarm(
             shap,
             view.schema,
@@ -64,7 +64,7 @@ class Beeswarm:
 
 def _told(view: View, shap: ex.Attribution, rows: np.ndarray) -> dict[str, str]:
     """What stands under the picture; of many cases the table has the dots, since all values would be megabytes."""
-    code = browsed_rows(view, len(rows))
+    code = rows_in_python(view, shap)
     if len(rows) <= policy.MOST_CASES:
         return takeaway(shap, rows=code)
     told = takeaway(shap, drawn(shap, rows, view.selection.row), code)

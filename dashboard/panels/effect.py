@@ -8,7 +8,7 @@ from dashboard import policy, words
 from dashboard.export import takeaway
 from dashboard.figures.effect import effect
 from dashboard.figures.text import plain_text
-from dashboard.panels.importance import browse_sample, global_attribution
+from dashboard.panels.importance import browse_sample, unless_stopped
 from dashboard.panels.panel import Block, Event
 from dashboard.selection import Selection
 from dashboard.view import View
@@ -84,7 +84,7 @@ def chosen(view: View) -> str:
     """The feature that was clicked, else the one used most, else the first."""
     if view.selection.feature in view.schema.names:
         return str(view.selection.feature)
-    shap = global_attribution(view)
+    shap, _ = unless_stopped(view)
     if shap is None:
         return view.schema.names[0]
     return view.schema.names[int(np.abs(shap.values).mean(axis=0).argmax())]

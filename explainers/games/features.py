@@ -79,6 +79,11 @@ class FeatureGame:
         b, d = self.background.shape
         return int(b * (32 * d + MODEL_ROW_BYTES))
 
+    @property
+    def pace(self) -> float | None:
+        """Seconds that one coalition of one case took the model, where it was asked before."""
+        return None if self.model.pace is None else self.model.pace * self.references
+
     @cached_property
     def owner(self) -> Int[np.ndarray, " d"]:
         """The player that each feature belongs to."""

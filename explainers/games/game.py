@@ -40,6 +40,10 @@ class Game(Protocol):
         """Memory that one coalition of one case takes."""
 
     @property
+    def pace(self) -> float | None:
+        """Seconds that one coalition of one case takes, where they are known."""
+
+    @property
     def reference(self) -> Reference:
         """What absent players are replaced by, in words."""
 
@@ -62,5 +66,10 @@ def of_targets(problem: Problem) -> Chosen:
     """From ``(t, b, k)`` the target's output of each case, ``(t, b, 1)``, or all of them."""
     if problem.all_outputs:
         return lambda _, scores: scores
-    targets = problem.targets
-    return lambda which, scores: np.take_along_axis(scores, targets[which][:, None, None], axis=2)
+    targets, against = problem.targets, problem.against
+
+    def chosen(which: Int[np.ndarray, " t"], scores: np.ndarray) -> np.ndarray:
+        found = np.take_along_axis(scores, targets[which][:, None, None], axis=2)
+        return found if against is None else found - scores[:, :, [against]]
+
+    return chosen

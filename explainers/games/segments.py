@@ -87,6 +87,11 @@ class SegmentGame:
         return 1
 
     @property
+    def pace(self) -> float | None:
+        """Seconds that one coalition of one case took the model, where it was asked before."""
+        return self.model.pace
+
+    @property
     def row_bytes(self) -> int:
         """Memory that one coalition of one picture takes: its pixels and where they belong, and the model's own."""
         channels, height, width = self.pictures.shape[1:]

@@ -93,6 +93,11 @@ class TokenGame:
         """One: the text without its words."""
         return 1
 
+    @property
+    def pace(self) -> float | None:
+        """Seconds that one coalition of one case took the model, where it was asked before."""
+        return self.model.pace
+
     @cached_property
     def row_bytes(self) -> int:
         """Memory that one coalition of the longest text takes: its pieces, the text, and the model's own."""

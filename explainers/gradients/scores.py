@@ -46,12 +46,14 @@ class Score:
         model, module: the model, and its module on the device of the computation.
         own: the space of what the module returns.
         space: the space of the scores.
+        against: an output that is taken off all of them, where a contrast is explained.
     """
 
     model: Model
     module: torch.nn.Module
     own: str
     space: str
+    against: int | None = None
 
     def __call__(self, x: torch.Tensor) -> Float[torch.Tensor, "n k"]:
         """Scores; raises `ModelFailure` when the module raises or answers another shape or NaN."""
@@ -94,7 +96,7 @@ class Score:
             scores = torch.cat([1 - scores if self.space == "probability" else -scores, scores], dim=1)
         if classes and scores.shape[1] != classes:
             raise ModelFailure(f"The model has {classes} classes but answered {scores.shape[1]} outputs.")
-        return scores
+        return scores if self.against is None else scores - scores[:, [self.against]]
 
     def _before_probability(self, x: torch.Tensor) -> torch.Tensor:
         """What goes into the last softmax or sigmoid, which must be the module's very last step."""
@@ -128,7 +130,7 @@ def differentiable(problem: Problem, space: str) -> Iterator[Score]:
         torch.enable_grad(),
     ):
         own = own_space(model, module, problem.data)
-        yield Score(model, module, own, resolved(space, own, model, module))
+        yield Score(model, module, own, resolved(space, own, model, module), problem.against)
 
 
 def own_space(model: Model, module: torch.nn.Module, data: Dataset) -> str:

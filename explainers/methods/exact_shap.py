@@ -62,6 +62,7 @@ class ExactShap(Explainer):
     scope: ClassVar[Literal["case", "data"]] = "case"
     modalities: ClassVar[tuple[Modality, ...]] = ("table", "image", "text")
     returns: ClassVar[type[Explanation]] = Attribution
+    contrasts: ClassVar[bool] = True
     paper: ClassVar[str] = "Shapley, A value for n-person games, 1953"
 
     def explain(self, problem: Problem, progress: Progress) -> Attribution:

@@ -54,6 +54,7 @@ class IntegratedGradients(Explainer):
     needs: ClassVar[frozenset[Need]] = frozenset({"gradients"})
     modalities: ClassVar[tuple[Modality, ...]] = ("table", "image", "sequence")
     returns: ClassVar[type[Explanation]] = Attribution
+    contrasts: ClassVar[bool] = True
     paper: ClassVar[str] = (
         "Sundararajan, Taly, Yan: Axiomatic Attribution for Deep Networks, ICML 2017, arXiv 1703.01365"
     )

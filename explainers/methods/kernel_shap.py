@@ -57,6 +57,7 @@ class KernelShap(Explainer):
     scope: ClassVar[Literal["case", "data"]] = "case"
     modalities: ClassVar[tuple[Modality, ...]] = ("table", "image", "text")
     returns: ClassVar[type[Explanation]] = Attribution
+    contrasts: ClassVar[bool] = True
     paper: ClassVar[str] = (
         "Lundberg and Lee, A unified approach to interpreting model predictions, NeurIPS 2017"
     )

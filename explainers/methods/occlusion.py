@@ -60,6 +60,7 @@ class Occlusion(Explainer):
     needs: ClassVar[frozenset[Need]] = frozenset()
     modalities: ClassVar[tuple[Modality, ...]] = ("image",)
     returns: ClassVar[type[Explanation]] = Attribution
+    contrasts: ClassVar[bool] = True
     paper: ClassVar[str] = (
         "Zeiler, Fergus: Visualizing and Understanding Convolutional Networks, ECCV 2014, arXiv 1311.2901"
     )

@@ -72,6 +72,7 @@ class PermutationShap(Explainer):
     scope: ClassVar[Literal["case", "data"]] = "case"
     modalities: ClassVar[tuple[Modality, ...]] = ("table", "image", "text")
     returns: ClassVar[type[Explanation]] = Attribution
+    contrasts: ClassVar[bool] = True
     paper: ClassVar[str] = (
         "Mitchell et al., Sampling permutations for Shapley value estimation, 2022; Owen, Values of games with a priori unions, 1977"
     )

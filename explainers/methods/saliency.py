@@ -39,6 +39,7 @@ class Saliency(Explainer):
     needs: ClassVar[frozenset[Need]] = frozenset({"gradients"})
     modalities: ClassVar[tuple[Modality, ...]] = ("table", "image", "sequence")
     returns: ClassVar[type[Explanation]] = Attribution
+    contrasts: ClassVar[bool] = True
     paper: ClassVar[str] = (
         "Simonyan, Vedaldi, Zisserman: Deep Inside Convolutional Networks, ICLR workshop 2014, arXiv 1312.6034"
     )

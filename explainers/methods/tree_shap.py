@@ -56,6 +56,7 @@ class TreeShap(Explainer):
     scope: ClassVar[Literal["case", "data"]] = "case"
     needs: ClassVar[frozenset[Need]] = frozenset({"trees"})
     returns: ClassVar[type[Explanation]] = Attribution
+    contrasts: ClassVar[bool] = True
     paper: ClassVar[str] = (
         "Lundberg et al., From local explanations to global understanding with explainable AI for trees, 2020"
     )
@@ -96,10 +97,8 @@ class TreeShap(Explainer):
             output=wanted(found.output, centre),
             space=space,
             targets=problem.target_labels,
-            standard_error=None if found.standard_error is None else np.abs(wanted(found.standard_error)),
-            background_error=None
-            if found.background_error is None
-            else np.abs(wanted(found.background_error)),
+            standard_error=_error(problem, reading, found.standard_error),
+            background_error=_error(problem, reading, found.background_error),
             reference=reference,
             diagnostics={**found.facts, "seed": self.seed},
         )
@@ -172,6 +171,10 @@ class _Found:
 def _wanted(problem: Problem, reading: TreeReading, sums: np.ndarray, centre: float = 0.0) -> np.ndarray:
     """From one number for each sum of the trees those of the outputs asked for."""
     return problem.of_targets(reading.all_outputs(sums, centre))
+
+
+def _error(problem: Problem, reading: TreeReading, errors: np.ndarray | None) -> np.ndarray | None:
+    return None if errors is None else problem.error_of_targets(reading.all_outputs(errors))
 
 
 def _space(asked: str, background: int, reading: TreeReading) -> str:

@@ -51,6 +51,7 @@ class TreeShapInteractions(Explainer):
     scope: ClassVar[Literal["case", "data"]] = "case"
     needs: ClassVar[frozenset[Need]] = frozenset({"trees"})
     returns: ClassVar[type[Explanation]] = PairAttribution
+    contrasts: ClassVar[bool] = True
     paper: ClassVar[str] = (
         "Lundberg et al., Consistent individualized feature attribution for tree ensembles, 2018"
     )

@@ -115,7 +115,7 @@ def ask(
                 closed = n + 1
 
     # codes and frames are built in main memory, wherever the model computes
-    over_chunks(compute, int(starts[-1]), game.row_bytes, pick("cpu"), progress, PORTION_SECONDS)
+    over_chunks(compute, int(starts[-1]), game.row_bytes, pick("cpu"), progress, PORTION_SECONDS, game.pace)
     close_up_to(len(jobs))
     return int(starts[-1])
 

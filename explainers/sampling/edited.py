@@ -29,7 +29,7 @@ def ask_edited(
         take(part, model.scores(schema.decode(edited(part)), space))
 
     row_bytes = 8 * 4 * max(1, len(schema.features))  # codes, the frame, and what a model copies for itself
-    over_chunks(portion, count, row_bytes, pick("cpu"), progress, PORTION_SECONDS)
+    over_chunks(portion, count, row_bytes, pick("cpu"), progress, PORTION_SECONDS, model.pace)
 
 
 def predict_edited(

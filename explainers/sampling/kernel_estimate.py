@@ -238,7 +238,9 @@ class _Block:
 
         if each:  # codes and frames are built in main memory, wherever the model computes
             game = self.estimate.game
-            over_chunks(compute, len(still) * each, game.row_bytes, pick("cpu"), progress, PORTION_SECONDS)
+            over_chunks(
+                compute, len(still) * each, game.row_bytes, pick("cpu"), progress, PORTION_SECONDS, game.pace
+            )
 
     def _solve(self, i: int, now: Int[np.ndarray, " q"], look: Look) -> None:
         """Solve one case for each reference case; in one piece, so that portions cannot change a last digit."""

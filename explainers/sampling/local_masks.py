@@ -33,14 +33,25 @@ class Masks:
         masks: True for a player that is kept.
         weight: what each stands for.
         drawn: the part of its size's masks that is not here; 0 for sizes taken whole.
-        whole, empty: the weight of the neighbours that keep all, and none.
+        pair: masks with the same number were drawn together.
+        mass: the weight of all neighbours that keep 0, 1, …, `u` players.
     """
 
     masks: Bool[np.ndarray, "t u"]
     weight: Float[np.ndarray, " t"]
     drawn: Float[np.ndarray, " t"]
-    whole: float
-    empty: float
+    pair: Int[np.ndarray, " t"]
+    mass: Float[np.ndarray, " sizes"]
+
+    @property
+    def whole(self) -> float:
+        """Weight of the neighbours that keep all."""
+        return float(self.mass[-1])
+
+    @property
+    def empty(self) -> float:
+        """Weight of the neighbours that keep none."""
+        return float(self.mass[0]) if self.masks.shape[1] else 0.0
 
     @property
     def exact(self) -> bool:
@@ -72,15 +83,21 @@ def draw_masks(kind: Literal["image", "text"], players: int, samples: int, seed:
     counts, stands = _allot(mass[inner], share, every, samples - 2, seed)
     rng = np.random.default_rng((seed, players))
     parts, weight, drawn = [np.zeros((0, players), dtype=bool)], [np.zeros(0)], [np.zeros(0)]
+    pairs, so_far = [np.zeros(0, dtype=np.int64)], 0
     for size, count, each in zip(inner.tolist(), counts.tolist(), stands.tolist(), strict=True):
         number = math.comb(players, size)
-        parts.append(_all_of(players, size) if count == number else _some_of(players, size, count, rng))
+        few = number <= 4 * count
+        parts.append(
+            _few_of(players, size, count, rng)
+            if few
+            else _some_of(players, size, -(-count // 2), rng)[:count]
+        )
+        pairs.append(so_far + np.arange(count) // (1 if few else 2))
+        so_far += count
         weight.append(np.full(count, each))
         drawn.append(np.full(count, 1 - count / number))
-    empty = float(mass[0]) if players else 0.0
-    return Masks(
-        np.concatenate(parts), np.concatenate(weight), np.concatenate(drawn), float(mass[players]), empty
-    )
+    whole = (np.concatenate(parts), np.concatenate(weight), np.concatenate(drawn))
+    return Masks(*whole, np.concatenate(pairs), mass)
 
 
 def _allot(
@@ -125,16 +142,21 @@ def _all_of(players: int, size: int) -> Bool[np.ndarray, "t u"]:
     return masks
 
 
-def _some_of(players: int, size: int, count: int, rng: np.random.Generator) -> Bool[np.ndarray, "t u"]:
-    """Different masks of one size: both ends of random orders, or a choice among all where there are few."""
-    if math.comb(players, size) <= 4 * count:
-        every = _all_of(players, size)
-        return np.asarray(every[rng.choice(len(every), count, replace=False)])
-    found = np.zeros((0, players), dtype=bool)
-    while len(found) < count:
-        orders = rng.random((-(-(count - len(found)) // 2), players)).argsort(axis=1)
-        both = np.stack([orders < size, orders >= players - size], axis=1).reshape(-1, players)
-        found = np.concatenate([found, both])
-        _, first = np.unique(np.packbits(found, axis=1), axis=0, return_index=True)
-        found = found[np.sort(first)][:count]
-    return found
+def _few_of(players: int, size: int, count: int, rng: np.random.Generator) -> Bool[np.ndarray, "t u"]:
+    """Different masks of one size, or all, where there are not many more."""
+    every = _all_of(players, size)
+    return every if count == len(every) else np.asarray(every[rng.choice(len(every), count, replace=False)])
+
+
+def _some_of(players: int, size: int, pairs: int, rng: np.random.Generator) -> Bool[np.ndarray, "t u"]:
+    """Different masks of one size, in pairs: both ends of random orders."""
+    found = np.zeros((0, 2, players), dtype=bool)
+    while len(found) < pairs:
+        orders = rng.random((pairs - len(found), players)).argsort(axis=1)
+        found = np.concatenate([found, np.stack([orders < size, orders >= players - size], axis=1)])
+        packed = np.packbits(found, axis=2).reshape(2 * len(found), -1)
+        _, first = np.unique(packed, axis=0, return_index=True)
+        new = np.zeros(2 * len(found), dtype=bool)
+        new[first] = True
+        found = found[new.reshape(-1, 2).all(axis=1)]  # a pair is kept where both of it are new
+    return found.reshape(-1, players)

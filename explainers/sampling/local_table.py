@@ -55,7 +55,7 @@ def neighbours_of(
         return problem.model.scores(problem.data.schema.decode(codes[part]), space)
 
     row_bytes = 32 * codes.shape[1] + MODEL_ROW_BYTES
-    parts = over_chunks(compute, count, row_bytes, pick("cpu"), progress, seconds=0.3)
+    parts = over_chunks(compute, count, row_bytes, pick("cpu"), progress, 0.3, problem.model.pace)
     return Neighbours.of(law, slots, codes, np.concatenate(parts))
 
 

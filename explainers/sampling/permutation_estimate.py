@@ -2,9 +2,10 @@
 
 A pair (an order and its reverse) gives one estimate of all values; their mean is the estimate, their scatter its error, less the share
 of all pairs that was drawn. A few pairs may agree by luck, so what an order and its reverse differ by counts as a quarter of a pair's
-evidence: nothing where a player acts alone, soon outweighed elsewhere, and all there is after one pair. Few pairs also know their own scatter badly: the
-standard error is widened by Student's t, so that 1.96 of it hold 95 times of 100 after any number of pairs (6.5 times wider after 1, 1.4 after 5,
-1.05 after 28).
+evidence: nothing where a player acts alone, and all there is after one pair. After 5 pairs that fades with the square of their number: effects of two
+players make an order and its reverse differ although their pair is exact, so a fixed share would keep intervals too wide. Few pairs also
+know their own scatter badly: the standard error is widened by Student's t, so that 1.96 of it hold about 95 times of 100 after any number of pairs
+(6.5 times wider after 1, 1.4 after 5, 1.05 after 28).
 
 With a tolerance, a case is done at the first look at which all its intervals are narrow enough, each look at its share of the 5 % (a union bound).
 Where all coalitions that count fit the budget, they are asked, and values are exact.
@@ -40,16 +41,18 @@ class Spending:
     tolerance: float | None = None
 
 
-#: Pairs that the differences between an order and its reverse count for.
-PRIOR = 0.25
-
 #: Standard errors in half a 95 % interval.
 NORMAL = 1.959964
 
 
+def prior(pairs: int) -> float:
+    """For how many pairs the differences between an order and its reverse count, beside so many pairs."""
+    return 0.25 * min(1.0, (5 / pairs) ** 2)
+
+
 def half_width(pairs: int, looks: int = 1) -> float:
     """Plain standard errors in half an interval that holds 95 times of 100 over that many looks, after so many pairs."""
-    return float(special.stdtrit(max(1.0, pairs - 1 + PRIOR), 1 - 0.05 / (2 * looks)))
+    return float(special.stdtrit(max(1.0, pairs - 1 + prior(pairs)), 1 - 0.05 / (2 * looks)))
 
 
 class PermutationEstimate:
@@ -233,6 +236,6 @@ class _State:
         """Write down what is known."""
         n, orders = int(self.pairs[self.row]), self.plan.orders
         self.found.settle(self.row, self.players, self.total / n)
-        one = (self.squares + PRIOR * self.halves / n) / (n - 1 + PRIOR)
+        one = (self.squares + prior(n) * self.halves / n) / (n - 1 + prior(n))
         error = np.sqrt(one / n * (1 - n / orders.existing))
         self.found.error[self.row, self.players] = error * (half_width(n) / NORMAL)

@@ -59,6 +59,7 @@ def test_onnxruntime_is_told_not_to_report_before_it_is_imported(package: str) -
     imported = [
         str(path.relative_to(ROOT))
         for path in (ROOT / package).glob("**/*.py")
+        if "onnxruntime" in path.read_text(encoding="utf-8")  # quicker than to parse them all
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Import) and any(alias.name.startswith("onnxruntime") for alias in node.names)
     ]

@@ -58,7 +58,7 @@ def plain(f, X, column, grid, categorical=False):
 
 @pytest.mark.parametrize("feature", ["a", "b", "c", "d"])
 def test_equals_the_plain_implementation(feature):
-    data = table(120)
+    data = table(60)
     model = ex.Model.wrap(formula)
     result = ex.explain(model, data, ex.AccumulatedLocalEffects(features=(feature,), grid=6))
     codes = data.matrix
@@ -72,7 +72,7 @@ def test_equals_the_plain_implementation(feature):
     expected = plain(f, codes, data.schema.position(feature), grid, known.categorical)
     np.testing.assert_allclose(result.mean[0] - result.diagnostics["centre"], expected, atol=1e-9)
     assert result.diagnostics["centre"] == pytest.approx(f(codes).mean())
-    assert result.diagnostics["evaluations"] == 120 * 3
+    assert result.diagnostics["evaluations"] == 60 * 3
     assert result.curves[0].shape == (0, len(grid))
 
 

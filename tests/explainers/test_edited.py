@@ -34,8 +34,7 @@ def asked(monkeypatch):
 def test_a_slow_model_gets_small_portions(asked):
     portions = asked(0.001)
     assert sum(portions) == 200 * 100
-    assert portions[0] == 2048
-    assert set(portions[1:-1]) <= {249, 250}
+    assert set(portions[:-1]) <= {249, 250}  # from the first: one case, asked before, has told how slow it is
 
 
 def test_a_fast_model_gets_everything_at_once_after_the_first(asked):

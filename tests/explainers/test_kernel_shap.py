@@ -334,6 +334,24 @@ def test_more_pairs_than_are_kept_give_the_same_values(wide, monkeypatch):
     assert (whole.standard_error > 0).any()
 
 
+@pytest.mark.parametrize("method", [ex.KernelShap(background=50), ex.PermutationShap(background=50)], ids=str)
+def test_a_slow_model_is_never_asked_for_long(method):
+    """Once it is known how slow it is: whoever stops waits for one portion."""
+    clock, longest = [0.0], []
+
+    def model(X):
+        clock[0] += 0.002 * len(X)
+        longest.append(0.002 * len(X))
+        return wavy(X)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("time.perf_counter", lambda: clock[0])
+        data = ex.Dataset.from_frame(numbers(60, D).drop(columns="y"))
+        ex.explain(ex.Model.wrap(model), data, method, rows=[0])
+    assert len(longest) > 100
+    assert max(longest) <= 0.3
+
+
 def test_a_round_asks_nothing_again():
     asked = []
 

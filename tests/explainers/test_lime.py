@@ -16,6 +16,8 @@ from explainers import device
 from explainers.sampling import rough_copy
 from explainers.sampling.local_masks import draw_masks, size_weights
 from explainers.sampling.local_ridge import Neighbours, fit
+from explainers.sampling.mask_moments import power_means, together
+from explainers.sampling.masked_ridge import MaskedRidge
 from explainers.sampling.training_law import TrainingLaw
 from tests.cases import CASES
 
@@ -549,6 +551,93 @@ def test_the_error_of_masks_is_their_spread():
     spread = np.sqrt(np.var([run.values[0] for run in runs], axis=0).mean())
     stated = np.sqrt(np.mean([run.standard_error[0] ** 2 for run in runs]))
     assert 0.85 < stated / spread < 1.8  # sizes have their weight exactly: the spread is rather less
+
+
+@pytest.mark.parametrize("players", [0, 1, 2, 6])
+def test_moments_are_those_of_all_masks(players):
+    masks = every_mask(players)
+    kept, b = masks.sum(axis=1), np.random.default_rng(2).normal(size=players)
+    plain, with_it = power_means(b)
+    for size in range(players + 1):
+        some = masks[kept == size]
+        for power in range(4):
+            q = (some @ b) ** power
+            assert plain[power, size] == pytest.approx(q.mean(), abs=1e-12)
+            np.testing.assert_allclose(with_it[power, size], (some * q[:, None]).mean(axis=0), atol=1e-12)
+            first = some[:, :power].all(axis=1).mean() if power <= players else 0
+            assert together(players, 3)[power, size] == pytest.approx(first)
+
+
+def asked(masks, answers_of):
+    """Answers of the case, of the empty mask, and of the others, one output."""
+    u = masks.masks.shape[1]
+    return answers_of(np.concatenate([np.ones((1, u)), np.zeros((1, u)), masks.masks]))[:, None]
+
+
+@pytest.mark.parametrize("kind", ["image", "text"])
+@pytest.mark.parametrize(("squares", "least"), [(0.0, 3e-4), (0.3, 0.02)])
+def test_what_the_copy_knows_is_not_left_to_chance(kind, squares, least):
+    """Sizes, and squares of a sum over players, of which the direction is found: as from all 4,096 masks, written out."""
+    b = np.random.default_rng(1).normal(size=12)
+
+    def model(masks):
+        curve = (masks @ (b - b.mean())) ** 2
+        return masks @ b + (masks.sum(axis=1) / 12) ** 3 + squares * curve
+
+    every = every_mask(12)
+    kept = every.sum(axis=1)
+    same = np.bincount(kept)[kept]
+    likely = np.full(4096, 1 / 4096) if kind == "image" else np.where(kept < 12, 1 / 12 / same, 0)
+    answers = np.append(model(np.ones((1, 12))), model(every))
+    expected, intercept, fits = masked_ridge(every, 399 * likely * near(every), answers)
+    for seed in range(3):
+        masks = draw_masks(kind, 12, 400, seed)
+        assert not masks.exact
+        coefficients, error, base, r2 = MaskedRidge.of(masks).fit(asked(masks, model))
+        np.testing.assert_allclose(coefficients[:, 0], expected, atol=least)
+        assert base[0] == pytest.approx(intercept, abs=least)
+        assert r2[0] == pytest.approx(fits, abs=0.01)
+        assert error.max() < least
+
+
+LONG = [f"{a}{b}{c}" for a in "bdfkl" for b in "aeio" for c in "nr"]
+
+
+def long_mood(texts):
+    """A probability, as a logistic regression on word counts gives it, and a pair of words."""
+    weight = dict(zip(LONG, np.random.default_rng(4).normal(size=40), strict=True))
+    lines = [sum(weight.get(word, 0.0) for word in text.split()) for text in texts]
+    pair = [("ban" in text) * ("bar" in text) for text in texts]
+    up = 1 / (1 + np.exp(-(np.array(lines) + np.array(pair))))
+    return np.column_stack([1 - up, up])
+
+
+def test_long_texts_vary_much_less_than_the_packages_and_say_by_how_much():
+    from lime.lime_text import LimeTextExplainer
+
+    text, samples = " ".join(LONG), 400
+    model, data = ex.Model.wrap(long_mood, classes=["sad", "glad"]), ex.Dataset.from_texts([text])
+    package = []
+    for seed in range(8):
+        answer = LimeTextExplainer(random_state=seed).explain_instance(
+            text, long_mood, num_features=40, num_samples=samples
+        )
+        weights = dict(answer.as_map()[1])
+        package.append([weights[j] for j in range(40)])
+    found = [ex.explain(model, data, ex.Lime(samples=samples, seed=seed)) for seed in range(20)]
+    assert found[0].diagnostics["evaluations"] <= samples
+    values = np.array([run.values[0] for run in found])
+    error = np.array([run.standard_error[0] for run in found])
+    theirs = np.std(package, axis=0, ddof=1)
+    spread = np.sqrt(np.var(values, axis=0, ddof=1).mean())
+    assert spread < 0.5 * np.sqrt((theirs**2).mean())
+    assert 0.85 < np.sqrt((error**2).mean()) / spread < 1.25
+    off = (values.mean(axis=0) - np.mean(package, axis=0)) / np.sqrt(
+        (error**2).mean(axis=0) / 20 + theirs**2 / 8
+    )
+    assert np.abs(off).max() < 5
+    inside = np.abs(values - values.mean(axis=0)) < 1.96 * np.sqrt(19 / 20) * error
+    assert 0.92 < inside.mean() < 0.98
 
 
 def test_texts_keep_their_values_in_company_and_in_portions(monkeypatch):

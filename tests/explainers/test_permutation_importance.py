@@ -375,6 +375,22 @@ def test_finding_the_strata_can_be_cancelled():
     assert asked.count(-1) <= 1
 
 
+def test_nothing_is_asked_after_a_cancel_and_one_portion_before_it():
+    asked, stopped = [], []
+
+    def stop(done, total, partial=None):
+        if done:  # the first portion of permuted rows is answered
+            stopped.append(sum(asked))
+            raise ex.Cancelled
+
+    model = ex.Model.wrap(lambda X: asked.append(len(X)) or leaning(X))
+    data = linked(1000)
+    with pytest.raises(ex.Cancelled):
+        ex.explain(model, data, ex.PermutationImportance(conditional=True), progress=stop)
+    assert stopped == [sum(asked)]
+    assert stopped[0] <= len(data) + 2 + 2048  # the cases once, and the first portion of 15,000 permuted rows
+
+
 # --- correlated features -------------------------------------------------------------------------------------------------
 
 

@@ -79,7 +79,8 @@ def test_it_is_the_mean_over_its_own_orders_and_its_reverses(wide, background):
     n = len(each)
     assert n == found.diagnostics["pairs_of_orders"] > 5
     np.testing.assert_allclose(found.values[0], np.mean(each, axis=0), atol=1e-12)
-    squares = ((n - 1) * np.var(each, axis=0, ddof=1) + np.mean(apart, axis=0) / 4) / (n - 0.75)
+    weight = 0.25 * (5 / n) ** 2
+    squares = ((n - 1) * np.var(each, axis=0, ddof=1) + weight * np.mean(apart, axis=0)) / (n - 1 + weight)
     expected = np.sqrt(squares / n) * half_width(n) / 1.959964
     np.testing.assert_allclose(found.standard_error[0], expected, rtol=1e-5, atol=1e-12)
 
@@ -117,6 +118,31 @@ def test_standard_errors_are_as_large_as_the_errors(wide, background, exact, bud
     assert 0.6 < np.std(off) < 1.4
     assert np.abs(np.mean(off)) < 0.3
     assert 0.92 <= np.mean(np.abs(off) <= 1.96) <= 0.99
+
+
+def test_intervals_are_no_wider_than_the_errors_where_effects_of_two_are_large():
+    """Ten triples of features with large effects of two, which pairs get right, and a small one of three, which they do not."""
+
+    def function(X):
+        a, b, c = np.moveaxis(np.asarray(X).reshape(-1, 10, 3), 2, 0)
+        return (np.tanh(a * b + c) + 4 * a * c + 3 * b * c).sum(axis=1)
+
+    model, data = ex.Model.wrap(function), ex.Dataset.from_frame(numbers(20, 30).drop(columns="y"))
+    references = data.take([5, 6, 7])
+    game = background_game(model.predict, data, data.matrix[0], references.matrix)
+    truth = np.concatenate(
+        [
+            shapley_values(lambda inside, at=at: game(frozenset(at + i for i in inside)), 3).ravel()
+            for at in range(0, 30, 3)
+        ]
+    )
+    off = []
+    for seed in range(8):
+        settings = ex.PermutationShap(budget=1500, seed=seed)
+        found = ex.explain(model, data, settings, rows=[0], background=references)
+        off.append((found.values[0] - truth) / found.standard_error[0])
+    assert 0.92 <= np.mean(np.abs(off) <= 1.96) <= 0.98
+    assert 0.75 < np.sqrt(np.mean(np.square(off))) < 1.25
 
 
 def test_one_pair_is_exact_for_effects_of_two():

@@ -47,6 +47,17 @@ class DataFile(_Strict):
     ignore: tuple[str, ...] = ()
 
 
+class Input(_Strict):
+    """What becomes of pictures before they reach a model; see `explainers.Preparation`."""
+
+    size: tuple[int, int] | None = None
+    order: Literal["as stored", "reversed"] = "as stored"
+    scale: float = 1.0
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    layout: Literal["channels first", "channels last"] = "channels first"
+
+
 class ModelFile(_Strict):
     """One model of the workspace."""
 
@@ -55,6 +66,7 @@ class ModelFile(_Strict):
     classes: tuple[str | bool | int | float, ...] = ()
     note: str = ""
     architecture: str | None = None
+    input: Input | None = None
 
 
 class FeatureNote(_Strict):
@@ -92,6 +104,7 @@ class Images(_Strict):
     """How pixels become the model's input."""
 
     pixel_scale: float | None = None
+    window: tuple[float, float] | None = None
 
 
 class View(_Strict):
@@ -207,6 +220,7 @@ def _data(folder: Path, configuration: Configuration, opener: Opener) -> ex.Data
         role=entry.role,
         ignore=entry.ignore,
         pixel_scale=configuration.images.pixel_scale,
+        window=configuration.images.window,
     )
     return describe(data, configuration.features, configuration.relations)
 
@@ -228,8 +242,13 @@ def describe(
 def _model(folder: Path, entry: ModelFile, data: ex.Dataset, opener: Opener) -> OpenModel:
     architecture = _inside(folder, entry.architecture).read_bytes() if entry.architecture else None
     path = _inside(folder, entry.file)
+    prepared = None if entry.input is None else ex.Preparation(**entry.input.model_dump())
     model = opener.load_model(
-        path.read_bytes, architecture=architecture, classes=entry.classes or None, name=path.name
+        path.read_bytes,
+        architecture=architecture,
+        classes=entry.classes or None,
+        name=path.name,
+        preparation=prepared,
     )
     opener.check(model, data)
     return OpenModel(entry.name, model, entry.note)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 else:
     torch = lazily("torch")
 
-Need = Literal["gradients", "layers", "trees", "raw", "truth", "several rows"]
+Need = Literal["gradients", "layers", "attention", "trees", "raw", "truth", "several rows"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Problem:
         target: as the caller said it: ``None``, ``"all"``, a label or an index, or a `Contrast`.
         background: reference cases given by the caller, or ``None``: then `reference_cases` draws them.
         device: where to compute.
+        half: whether modules whose gradients are taken compute in bfloat16 where torch holds that sound (autocast).
     """
 
     model: Model
@@ -63,6 +64,7 @@ class Problem:
     target: Any
     background: Dataset | None
     device: torch.device
+    half: bool = False
 
     @cached_property
     def predictions(self) -> np.ndarray:
@@ -197,6 +199,7 @@ class Explainer(abc.ABC):
 _LACKS = {
     "gradients": "Needs gradients; this model ({family}) has none.",
     "layers": "Needs a convolutional layer; this model ({family}) has none.",
+    "attention": "Needs attention that can be seen (a transformer in torch or ONNX); this model ({family}) has none.",
     "trees": "Needs a tree model; this is {family}.",
     "raw": "Needs raw scores; this model ({family}) gives none.",
 }
@@ -213,8 +216,15 @@ def why_not(explainer: Explainer | type[Explainer], model: Model, data: Dataset)
         if need == "several rows" and len(data) < 2:
             return "Needs at least two cases; these data have one."
         if need in _LACKS and need not in model.abilities:
-            return _LACKS[need].format(family=model.family)
+            return _LACKS[need].format(family=model.family) + _because(model)
     return kind.why_not_here(model, data)
+
+
+def _because(model: Model) -> str:
+    """What loading said of missing gradients, such as the operator of an ONNX file that stops them."""
+    if "gradients" in model.abilities:
+        return ""
+    return "".join(f" {note}" for note in model.notes if "gradient methods do not" in note)
 
 
 def resolve_space(space: str, model: Model, preferred: str | None = None) -> str:

@@ -7,7 +7,7 @@ import datetime
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -68,6 +68,7 @@ def explain(
     *,
     background: Dataset | None = None,
     device: str = "auto",
+    precision: Literal["float32", "bfloat16"] = "float32",
     progress: Progress | None = None,
 ) -> Any:
     """Explain cases of `data` (or other cases with its schema) with one explainer.
@@ -83,6 +84,8 @@ def explain(
             other, of explainers that can (`Explainer.contrasts`).
         background: reference cases; by default a seeded sample of the training rows of `data`.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``.
+        precision: ``"bfloat16"``: modules whose gradients are taken compute with 8 bits of precision where torch holds that sound, faster on
+            a GPU. The first case is explained in float32 too, and ``diagnostics["cosine_to_float32"]`` says how alike they are.
         progress: called between chunks; what it raises stops the computation and passes through.
 
     Returns:
@@ -111,17 +114,45 @@ def explain(
         target=target,
         background=None if background is None else _compatible(background, data),
         device=pick(device),
+        half=_half(explainer, precision),
     )
     if not (target is None or problem.all_outputs):
         _known_target(model, explainer, target)
     started = time.perf_counter()
     result = explainer.explain(problem, progress or silent)
     seconds = time.perf_counter() - started
+    known = {**result.diagnostics, "seconds": seconds, "device": str(problem.device)}
+    if problem.half:
+        known |= {"precision": precision, "cosine_to_float32": _cosine(explainer, problem, result)}
     return dataclasses.replace(
         result,
-        diagnostics={**result.diagnostics, "seconds": seconds, "device": str(problem.device)},
+        diagnostics=known,
         provenance=Provenance(model, data, explainer, rows, target, background),
     )
+
+
+def _half(explainer: Explainer, precision: str) -> bool:
+    """Whether to compute in bfloat16; raises where that says nothing."""
+    if precision not in ("float32", "bfloat16"):
+        raise InvalidSetting(f"precision is 'float32' or 'bfloat16'; got {precision!r}.")
+    if precision == "bfloat16" and "gradients" not in explainer.needs:
+        raise NotApplicable(
+            f"{type(explainer).__name__} takes no gradients: its model answers in its own precision. Leave precision out."
+        )
+    return precision == "bfloat16"
+
+
+def _cosine(explainer: Explainer, problem: Problem, result: Any) -> float | None:
+    """Between the values of the first case and those in float32; ``None`` without cases or values."""
+    if not len(problem.cases) or not isinstance(getattr(result, "values", None), np.ndarray):
+        return None
+    one = dataclasses.replace(problem, cases=problem.cases.take([0]), half=False)
+    exact: Any = explainer.explain(one, silent)
+    plain, found = (
+        np.asarray(values[0], dtype=np.float64).ravel() for values in (exact.values, result.values)
+    )
+    norms = np.linalg.norm(plain) * np.linalg.norm(found)
+    return float(plain @ found / norms) if norms else float(np.array_equal(plain, found))
 
 
 def cost(model: Model, data: Dataset, explainer: Explainer, rows: Rows = None) -> int | None:

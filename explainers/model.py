@@ -28,6 +28,7 @@ from explainers.errors import (
     UnsupportedModel,
 )
 from explainers.explanation import Space
+from explainers.preparation import Preparation
 from explainers.schema import _listed
 from explainers.staged import Mixture, Staged
 
@@ -64,6 +65,7 @@ class Model:
         notes: what loading found worth saying.
         trust: the letter of its file's format in `explainers.FORMATS`; empty for a model from memory.
         inputs: how many columns it takes, or the shape of one case (``None`` where a side is open), where it knows.
+        preparation: what becomes of pictures before they reach it, where something does.
     """
 
     predictor: Predict
@@ -81,6 +83,7 @@ class Model:
     trust: str = ""
     digest: str = dataclasses.field(default_factory=random_digest)
     inputs: int | tuple[int | None, ...] | None = None
+    preparation: Preparation | None = None
 
     @classmethod
     def wrap(
@@ -109,9 +112,14 @@ class Model:
             )
         return dataclasses.replace(self, classes=tuple(classes), labels=self.labels or self.classes)
 
+    def prepared(self, preparation: Preparation) -> Model:
+        """The same model with pictures prepared for it; raises `InvalidSetting` where they are already."""
+        return preparation.of(self)
+
     @cached_property
     def abilities(self) -> frozenset[str]:
-        """What methods may need: ``gradients``, ``layers``, ``trees``, ``raw``, ``probability``.
+        """What methods may need: ``gradients``, ``layers``, ``attention`` (it may have some: a run tells), ``trees``,
+        ``raw``, ``probability``.
 
         ``two scales``: the raw score is another number than the prediction. Of a forest it is the probability itself.
         """
@@ -122,6 +130,8 @@ class Model:
             found.add("gradients")
             if spatial_layers(self.module):
                 found.add("layers")
+            if may_attend(self.module):
+                found.add("attention")
         if self.raw_predictor is not None or self.space == "raw":
             found.add("raw")
         if self.raw_predictor is not None and self.raw_predictor is not self.predictor:
@@ -293,6 +303,20 @@ def spatial_layers(module: torch.nn.Module) -> list[str]:
         for name, child in module.named_modules()
         if isinstance(child, torch.nn.Conv2d) or getattr(child, "op_type", "") == "Conv"
     ]
+
+
+def may_attend(module: torch.nn.Module) -> bool:
+    """Whether a module has layers of attention, in ONNX a softmax that a product uses, or code of one's own, of which only a run tells."""
+    import torch
+
+    for child in module.modules():
+        if isinstance(child, torch.nn.MultiheadAttention):
+            return True
+        known = type(child).__module__.startswith(("torch.nn.", "explainers.onnx."))
+        own = getattr(child, "attends", None)
+        if own() if callable(own) else not known:
+            return True
+    return False
 
 
 def stored_name(name: str) -> str:

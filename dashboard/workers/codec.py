@@ -21,7 +21,7 @@ from dashboard.workers.protocol import ProtocolError
 
 CLASSES: dict[str, type] = {
     kind.__name__: kind
-    for kind in (*ex.EXPLAINERS, *ex.Explanation.KINDS.values(), ex.Feature, ex.Relation, ex.Schema, ex.Reference, ex.Limits, ex.Contrast)
+    for kind in (*ex.EXPLAINERS, *ex.Explanation.KINDS.values(), ex.Feature, ex.Relation, ex.Schema, ex.Reference, ex.Limits, ex.Contrast, ex.Preparation)
 }  # fmt: skip
 
 #: Values inside each other.

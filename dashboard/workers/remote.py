@@ -52,7 +52,9 @@ class Remote:
         found = self.pool.teach(
             name, "load_model", lambda: {"content": content(), **options}, answers.described
         )
-        model = RemoteModel(_not_here, able=found.pop("abilities"), **found)
+        model = RemoteModel(
+            _not_here, able=found.pop("abilities"), preparation=options.get("preparation"), **found
+        )
         return dataclasses.replace(model, notes=(*model.notes, PERMITTED)) if options.get("allow") else model
 
     def load_dataset(self, content: bytes, **options: Any) -> ex.Dataset:

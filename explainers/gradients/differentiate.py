@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,14 +27,31 @@ def gradients(
     scores: Float[torch.Tensor, "n k"], at: torch.Tensor, targets: Int[torch.Tensor, " n"] | None
 ) -> torch.Tensor:
     """Slope of each row's target ``(n, …)``, or of all outputs ``(n, …, k)``; rows do not depend on each other."""
+    slopes = list(each_slope(scores, at, targets))
+    return slopes[0] if targets is not None else torch.stack(slopes, dim=-1)
+
+
+def each_slope(
+    scores: Float[torch.Tensor, "n k"], at: torch.Tensor, targets: Int[torch.Tensor, " n"] | None
+) -> Iterator[torch.Tensor]:
+    """The slope of each row's target, or one after the other those of all outputs, ``(n, …)`` each; one graph serves all."""
     if not scores.requires_grad:
         raise ModelFailure(
             "The output has no gradient here: an operation on the way to it cannot be differentiated."
         )
     if targets is not None:
-        return _slope(scores.gather(1, targets[:, None]).sum(), at, keep=False)
+        yield _slope(of_targets(scores, targets).sum(), at, keep=False)
+        return
     k = scores.shape[1]
-    return torch.stack([_slope(scores[:, j].sum(), at, keep=j < k - 1) for j in range(k)], dim=-1)
+    for j in range(k):
+        yield _slope(scores[:, j].sum(), at, keep=j < k - 1)
+
+
+def of_targets(
+    scores: Float[torch.Tensor, "n k"], targets: Int[torch.Tensor, " n"]
+) -> Float[torch.Tensor, " n"]:
+    """Of each row the score of its target."""
+    return scores.gather(1, targets[:, None])[:, 0]
 
 
 def _slope(score: torch.Tensor, at: torch.Tensor, keep: bool) -> torch.Tensor:

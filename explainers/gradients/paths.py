@@ -114,7 +114,7 @@ def integrate(
         distinct, which = np.unique(path, return_inverse=True)
         start, end = paths.ends(distinct, device)
         rows = torch.from_numpy(which).to(device)
-        t, weight = (_column(values[node], paths.cases.ndim, device) for values in (nodes, weights))
+        t, weight = (column(values[node], paths.cases.ndim, device) for values in (nodes, weights))
         x = torch.lerp(start[rows], end[rows], t).requires_grad_()
         slopes = gradients(score(x), x, on(targets, path // paths.per_case, device))
         wide = slopes.ndim > x.ndim
@@ -129,6 +129,6 @@ def integrate(
     return collected
 
 
-def _column(values: np.ndarray, ndim: int, device: torch.device) -> torch.Tensor:
+def column(values: np.ndarray, ndim: int, device: torch.device) -> torch.Tensor:
     """One number per row, float32, shaped to multiply rows of `ndim` dimensions."""
     return torch.from_numpy(values.astype(np.float32)).to(device).reshape(-1, *([1] * (ndim - 1)))

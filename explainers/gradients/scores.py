@@ -47,6 +47,7 @@ class Score:
         own: the space of what the module returns.
         space: the space of the scores.
         against: an output that is taken off all of them, where a contrast is explained.
+        half: whether the module computes in bfloat16 where torch holds that sound.
     """
 
     model: Model
@@ -54,6 +55,7 @@ class Score:
     own: str
     space: str
     against: int | None = None
+    half: bool = False
 
     def __call__(self, x: torch.Tensor) -> Float[torch.Tensor, "n k"]:
         """Scores; raises `ModelFailure` when the module raises or answers another shape or NaN."""
@@ -67,7 +69,10 @@ class Score:
 
     def _ask(self, x: torch.Tensor) -> torch.Tensor:
         try:
-            answer = self.module(x.clone())  # a module that begins with an in-place layer changes its copy
+            with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.half):
+                answer = self.module(
+                    x.clone()
+                )  # a module that begins with an in-place layer changes its copy
         except (ExplainerError, torch.OutOfMemoryError, MemoryError):
             raise
         except Exception as error:
@@ -130,7 +135,7 @@ def differentiable(problem: Problem, space: str) -> Iterator[Score]:
         torch.enable_grad(),
     ):
         own = own_space(model, module, problem.data)
-        yield Score(model, module, own, resolved(space, own, model, module), problem.against)
+        yield Score(model, module, own, resolved(space, own, model, module), problem.against, problem.half)
 
 
 def own_space(model: Model, module: torch.nn.Module, data: Dataset) -> str:

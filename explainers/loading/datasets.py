@@ -48,6 +48,7 @@ def load_dataset(
     ignore: Sequence[str] = (),
     schema: Schema | None = None,
     pixel_scale: float | None = None,
+    window: tuple[float, float] | None = None,
     limits: Limits = Limits(),
 ) -> Dataset:
     """Data from a path or from bytes; the format is read from the content.
@@ -64,6 +65,7 @@ def load_dataset(
         ignore: columns that are kept to look at and never given to the model.
         schema: the features as somebody has corrected them; by default they are inferred.
         pixel_scale: pixels are divided by it; 255 for bytes, 65,535 for 16 bits, 1 for real numbers unless stated.
+        window: of DICOM pictures centre and width, in their own units; by default the file's.
         limits: what the file may ask of this machine.
 
     Raises:
@@ -73,11 +75,11 @@ def load_dataset(
     folder = None if isinstance(source, bytes) else Path(source)
     if folder is not None and folder.is_dir():
         _no_columns(target, role, ignore)
-        return pictures.from_folder(folder, pixel_scale, limits)
+        return pictures.from_folder(folder, pixel_scale, limits, window)
     file = read(source, name, "data_bytes", limits)
     if file.content.startswith((b"PK\3\4", b"PK\5\6")):
         _no_columns(target, role, ignore)
-        return _from_zip(file, pixel_scale)
+        return _from_zip(file, pixel_scale, window)
     frame = read_table(file)
     notes = frame.attrs.pop("notes", ())  # pandas copies attributes with every column
     data = Dataset.from_frame(frame, target, schema=schema, role=role, ignore=ignore)
@@ -111,7 +113,7 @@ def read_table(file: File) -> pd.DataFrame:
     return delimited_text.read_text(file)
 
 
-def _from_zip(file: File, pixel_scale: float | None) -> Dataset:
+def _from_zip(file: File, pixel_scale: float | None, window: tuple[float, float] | None) -> Dataset:
     try:
         with opened_zip(file) as (_, parts):
             names = [part.filename for part in parts]
@@ -130,7 +132,7 @@ def _from_zip(file: File, pixel_scale: float | None) -> Dataset:
         )
     if names and all(name.endswith(".npy") for name in names):
         return pictures.from_npz(file, pixel_scale)
-    return pictures.from_zip(file, pixel_scale)
+    return pictures.from_zip(file, pixel_scale, window)
 
 
 def _is_text_pickle(content: bytes) -> bool:

@@ -15,6 +15,7 @@ from explainers.loading.policy import PROGRAMS, admit, check_allowed, refuse
 from explainers.loading.recognition import recognize
 from explainers.loading.sources import File, Source, read
 from explainers.model import Model
+from explainers.preparation import Preparation
 
 WEIGHTS = ("safetensors", "torch weights")
 
@@ -25,6 +26,7 @@ def load_model(
     *,
     classes: Sequence[Any] | None = None,
     name: str = "",
+    preparation: Preparation | None = None,
     allow: Collection[str] = (),
     limits: Limits = Limits(),
 ) -> Model:
@@ -40,6 +42,7 @@ def load_model(
         architecture: the layers, for files that hold weights only.
         classes: names of the outputs, where the file does not say them or says them otherwise.
         name: how messages call the file; by default the path's last part.
+        preparation: what becomes of pictures before they reach the model.
         allow: formats that may run the code in the file, by name (``"pickle"``, ``"keras"``, …). Only for your own
             files, or inside a process that has been locked: what is named here can do whatever this process can.
         limits: what the file may ask of this machine.
@@ -62,7 +65,8 @@ def load_model(
         )
     model = _open(file, kind, architecture, None if classes is None else tuple(classes))
     digest = model.digest if kind in WEIGHTS else hashlib.sha256(file.content).hexdigest()
-    return dataclasses.replace(model, digest=digest, trust=form.trust, notes=(*model.notes, *notes))
+    model = dataclasses.replace(model, digest=digest, trust=form.trust, notes=(*model.notes, *notes))
+    return model if preparation is None else model.prepared(preparation)
 
 
 def _open(file: File, kind: str, architecture: Any, classes: tuple[Any, ...] | None) -> Model:

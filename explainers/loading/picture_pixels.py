@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from explainers.errors import UnreadableFile
+from explainers.loading import dicom
 from explainers.loading.limits import Limits
 from explainers.schema import shortened
 
@@ -34,6 +35,9 @@ ODDITIES = {
     "printed": "are in printing colours (CMYK): they were turned into red, green and blue",
     "profiled": "carry a colour profile: it was not applied",
     "deep": "have 16 bits for each colour: they were read with 8",
+    "windowed": "are DICOM files: their values were brought to 0..1 through a window, and nothing but the pixels was kept",
+    "stretched": "are DICOM files without a window: their values were stretched from the smallest to the largest, each on its own",
+    "frames": "are DICOM files with several frames: the first one was taken",
 }
 
 
@@ -46,8 +50,12 @@ class Picture:
     odd: frozenset[str] = frozenset()
 
 
-def decoded(path: PurePosixPath, content: bytes, limits: Limits) -> Picture | None:
-    """The picture; ``None`` for a file that neither is one nor is called one."""
+def decoded(
+    path: PurePosixPath, content: bytes, limits: Limits, window: dicom.Window | None = None
+) -> Picture | None:
+    """The picture; ``None`` for a file that neither is one nor is called one. `window` is of DICOM files."""
+    if dicom.is_dicom(content):
+        return Picture(path, *dicom.pixels_of(path, content, limits, window))
     named = path.suffix.lower() in ENDINGS
     shown = shortened(str(path), 80)
     try:

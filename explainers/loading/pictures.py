@@ -18,6 +18,7 @@ import numpy as np
 
 from explainers.dataset import Dataset
 from explainers.errors import SchemaMismatch, UnreadableFile
+from explainers.loading.dicom import Window
 from explainers.loading.limits import Limits
 from explainers.loading.notes import with_notes
 from explainers.loading.picture_pixels import FORMATS, ODDITIES, Picture, decoded
@@ -39,16 +40,18 @@ ROLE_FOLDERS = {
 ROLE_WORDS = {"val": "validation", "calibration": "calibrate"}
 
 
-def from_folder(folder: Path, pixel_scale: float | None, limits: Limits) -> Dataset:
+def from_folder(
+    folder: Path, pixel_scale: float | None, limits: Limits, window: Window | None = None
+) -> Dataset:
     """All pictures below a folder, in the order of their paths; links are not followed."""
-    return _dataset(_files_below(folder, limits), folder.name, pixel_scale, limits)
+    return _dataset(_files_below(folder, limits), folder.name, pixel_scale, limits, window)
 
 
-def from_zip(file: File, pixel_scale: float | None) -> Dataset:
+def from_zip(file: File, pixel_scale: float | None, window: Window | None = None) -> Dataset:
     """All pictures in a zip archive, in the order of their paths."""
     try:
         with opened_zip(file) as (archive, parts):
-            return _dataset(_files_within(archive, parts), file.name, pixel_scale, file.limits)
+            return _dataset(_files_within(archive, parts), file.name, pixel_scale, file.limits, window)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         raise UnreadableFile(
             f"{file.name!r} is a damaged zip file: {error}. Save or upload it again."
@@ -78,14 +81,18 @@ def _files_within(
 
 
 def _dataset(
-    files: Iterator[tuple[PurePosixPath, bytes]], name: str, pixel_scale: float | None, limits: Limits
+    files: Iterator[tuple[PurePosixPath, bytes]],
+    name: str,
+    pixel_scale: float | None,
+    limits: Limits,
+    window: Window | None,
 ) -> Dataset:
     pictures: list[Picture] = []
     total = others = 0
     for path, content in files:
         if _hidden(path):
             continue
-        picture = decoded(path, content, limits)
+        picture = decoded(path, content, limits, window)
         if picture is None:
             others += 1
             continue
@@ -94,7 +101,7 @@ def _dataset(
         limits.hold(name, "pictures", len(pictures), advice="Use a sample.")
         limits.hold(name, "values", total, advice="Use fewer or smaller pictures.")
     if not pictures:
-        raise UnreadableFile(f"{name!r} holds no pictures. Opened are {', '.join(FORMATS)}.")
+        raise UnreadableFile(f"{name!r} holds no pictures. Opened are {', '.join(FORMATS)} and DICOM.")
     labels, roles = _labels([picture.path for picture in pictures])
     images = _stacked(pictures)
     data = Dataset.from_images(images, labels=labels, role=roles, pixel_scale=_scale(images, pixel_scale))

@@ -200,7 +200,7 @@ def test_the_planted_patch_is_found():
     ("layer", "match"),
     [
         ("features.9", r"no layer 'features.9'; the convolutions are '0', '3'"),
-        ("5", r"must give maps of shape \(n, c, h, w\); it gave shape \(6, 36\)"),
+        ("5", r"must give maps of shape \(n, c, h, w\), or tokens .* it gave shape \(6, 36\)"),
     ],
 )
 def test_refused_layers(layer, match):
@@ -277,6 +277,9 @@ def test_an_onnx_file_is_explained_like_the_network_it_came_from():
     for explainer in (
         ex.GradCam(),
         ex.GradCam(space="raw", relu=False),
+        ex.GradCam(variant="all"),
+        ex.GradCam(variant="score"),
+        ex.GradCam(variant="ablation"),
         ex.Saliency("raw"),
         ex.IntegratedGradients(),
     ):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 
 import explainers as ex
 from explainers import device
+from explainers.gradients.adaptive import LOOKS, fejer
 from explainers.gradients.paths import gauss_legendre
 from explainers.masking import blurred
 from tests.cases import (
@@ -242,3 +244,103 @@ def test_pictures_with_a_number_keep_their_shape():
     )
     assert result.values.shape == (3, 1, 8, 8)
     assert result.reference.note == "every input at 1"
+
+
+# --- as many nodes as a case needs ---
+
+
+def rectified():
+    """A network whose gradient jumps along the path, and tables of it."""
+    torch.manual_seed(3)
+    layers = (
+        torch.nn.Linear(6, 32),
+        torch.nn.ReLU(),
+        torch.nn.Linear(32, 32),
+        torch.nn.ReLU(),
+        torch.nn.Linear(32, 2),
+    )
+    data = ex.Dataset.from_frame(numbers(12, 6).drop(columns="y"))
+    return ex.Model.wrap(network(*layers)), data
+
+
+@pytest.mark.parametrize("count", LOOKS)
+def test_fejer_s_rule_is_exact_for_polynomials_and_has_the_nodes_of_the_look_before(count):
+    nodes, weights = fejer(count)
+    for degree in range(count):
+        np.testing.assert_allclose(weights @ nodes**degree, 1 / (degree + 1), rtol=1e-10)
+    assert (weights > 0).all()
+    if count != LOOKS[0]:
+        np.testing.assert_allclose(nodes[1::2], fejer((count - 1) // 2)[0], atol=1e-14)
+
+
+@pytest.mark.parametrize("tolerance", [0.2, 0.045, 0.01])
+def test_what_is_missing_is_less_than_was_asked_for(tolerance):
+    model, data = rectified()
+    found = ex.explain(model, data, ex.IntegratedGradients(tolerance=tolerance))
+    truth = ex.explain(model, data, ex.IntegratedGradients(steps=1000)).values
+    nodes, stated = found.diagnostics["steps"], found.diagnostics["relative_error"]
+    missing = np.linalg.norm(found.values - truth, axis=1) / np.linalg.norm(truth, axis=1)
+    settled = nodes < LOOKS[-1]
+    assert settled.any()
+    assert (stated[settled] <= tolerance).all()
+    assert missing[settled].mean() <= tolerance  # each is an estimate from two looks: on the average it holds
+    assert (missing[settled] <= 2.5 * tolerance).all()
+    gap = found.diagnostics["completeness_gap"]
+    size = np.maximum(np.abs(found.values).sum(axis=1), np.abs(found.output - found.base_value))
+    assert (np.abs(gap) <= tolerance * size)[settled].all()
+    if tolerance == 0.2:
+        assert set(nodes.tolist()) <= {17, 35}
+
+
+def test_a_finer_look_asks_only_for_new_nodes(monkeypatch):
+    model, data = rectified()
+    asked = []
+    before = model.module.forward
+    monkeypatch.setattr(model.module, "forward", lambda x: asked.append(len(x)) or before(x))
+    found = ex.explain(model, data, ex.IntegratedGradients(tolerance=0.02), target=1)
+    nodes = int(found.diagnostics["steps"].sum())
+    assert len(set(found.diagnostics["steps"].tolist())) > 1
+    assert (
+        sum(asked) - nodes <= len(data) + 1 + 2
+    )  # the cases, the baseline, and one row to see how much memory it takes
+    assert found.diagnostics["evaluations"] == nodes + len(data) + 1
+
+
+def test_all_outputs_and_one_row_say_the_same():
+    model, data = rectified()
+    every = ex.explain(model, data, ex.IntegratedGradients(tolerance=0.02), target="all")
+    for output in range(2):
+        fixed = ex.explain(model, data, ex.IntegratedGradients(steps=1000), target=output).values
+        off = np.linalg.norm(every.values[..., output] - fixed, axis=1) / np.linalg.norm(fixed, axis=1)
+        assert off.max() < 0.03
+    one = ex.explain(model, data, ex.IntegratedGradients(), rows=[5], target=0)
+    many = ex.explain(model, data, ex.IntegratedGradients(), target=0)
+    np.testing.assert_allclose(one.values[0], many.values[5], atol=1e-6)
+    assert one.diagnostics["steps"][0] == many.diagnostics["steps"][5]
+
+
+def test_a_looking_progress_ends_at_the_whole_and_may_stop():
+    model, data = rectified()
+    ticks = []
+    ex.explain(
+        model,
+        data,
+        ex.IntegratedGradients(),
+        progress=lambda done, total, _=None: ticks.append((done, total)),
+    )
+    assert ticks[-1] == (len(data) * LOOKS[-1],) * 2
+    assert ticks == sorted(ticks)
+
+    def stop(*_):
+        raise ex.Cancelled
+
+    with pytest.raises(ex.Cancelled):
+        ex.explain(model, data, ex.IntegratedGradients(), progress=stop)
+
+
+def test_a_case_at_its_baseline_has_nothing_to_add():
+    model, _ = rectified()
+    data = ex.Dataset.from_frame(pd.DataFrame(np.zeros((2, 6)), columns=[f"x{i}" for i in range(6)]))
+    found = ex.explain(model, data, ex.IntegratedGradients())
+    assert (found.values == 0).all()
+    assert (found.diagnostics["steps"] == LOOKS[1]).all()

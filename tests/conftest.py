@@ -34,6 +34,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slice", type=float, default=None, help=help)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Tier 2 runs in one process: its servers, browsers and faults want the machine for themselves."""
+    if config.option.markexpr != "not slow":
+        config.option.numprocesses, config.option.dist, config.option.tx = 0, "no", []
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With a slice: journeys in order, then all else in an order that another day changes."""
     if config.getoption("--slice") is None:

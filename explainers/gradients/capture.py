@@ -57,6 +57,19 @@ def graph_start(layer: torch.nn.Module) -> Iterator[Call]:
         yield call
 
 
+@contextlib.contextmanager
+def kept_output(layer: torch.nn.Module) -> Iterator[Call]:
+    """Record the output of a layer with its graph; the layers after it work on a copy, so that no in-place one overwrites it."""
+    call = Call()
+
+    def hook(_layer: torch.nn.Module, _arguments: tuple[Any, ...], output: Any) -> Any:
+        call.output = _tensor(output)
+        return output if call.output is None else call.output.clone()
+
+    with _hooked(layer, hook):
+        yield call
+
+
 def named_layer(module: torch.nn.Module, name: str) -> torch.nn.Module:
     """A layer by its name; raises `InvalidSetting` listing the convolutions."""
     layers = dict(module.named_modules())

@@ -26,6 +26,7 @@ from explainers.explanation import (
     Interaction,
     PairAttribution,
     Reference,
+    Visualizations,
 )
 from explainers.loading import align, guess_role, guess_target, load_dataset, load_frame, load_model
 from explainers.loading.limits import Limits
@@ -33,7 +34,11 @@ from explainers.loading.policy import FORMATS, Format
 from explainers.model import Model
 from explainers.performance import Estimate, Performance, calibration_near, performance
 from explainers.plausibility import Plausibility
+from explainers.preparation import Preparation
 from explainers.progress import Progress
+from explainers.quality.curves import Curve, Faithfulness
+from explainers.quality.faithfulness import faithfulness
+from explainers.quality.randomisation import Randomisation, randomisation_check
 from explainers.quality.regions import RegionShare, region_share
 from explainers.registry import *  # noqa: F403  # every registered explainer is public, and named in one place
 from explainers.registry import __all__ as _registered
@@ -52,12 +57,14 @@ __all__ = [
     "Contrast",
     "Conversion",
     "Counterfactuals",
+    "Curve",
     "Dataset",
     "Effect",
     "Estimate",
     "Explainer",
     "ExplainerError",
     "Explanation",
+    "Faithfulness",
     "Feature",
     "Format",
     "Importance",
@@ -71,9 +78,11 @@ __all__ = [
     "PairAttribution",
     "Performance",
     "Plausibility",
+    "Preparation",
     "Problem",
     "Progress",
     "Provenance",
+    "Randomisation",
     "Range",
     "Reference",
     "RegionShare",
@@ -84,6 +93,7 @@ __all__ = [
     "Setting",
     "UnreadableFile",
     "UnsupportedModel",
+    "Visualizations",
     "__version__",
     "align",
     "applicable",
@@ -92,6 +102,7 @@ __all__ = [
     "correlated_groups",
     "cost",
     "explain",
+    "faithfulness",
     "guess_role",
     "guess_target",
     "load_dataset",
@@ -99,6 +110,7 @@ __all__ = [
     "load_model",
     "mean_absolute",
     "performance",
+    "randomisation_check",
     "region_share",
     "runs_code",
     "settings_of",

@@ -1,0 +1,49 @@
+"""What pixels show that are taken away: the mean colour, the picture blurred, or an in-painting from those that are left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from explainers.dataset import Dataset
+from explainers.masking import blurred
+
+Fill = Literal["mean", "blur", "inpaint"]
+Removed = Bool[np.ndarray, "n a b"]
+
+#: Pictures that the mean colour is taken of.
+COLOUR_CASES = 256
+
+
+def filler(
+    picture: Float[np.ndarray, "1 c h w"], data: Dataset, fill: Fill, cell: int
+) -> tuple[Callable[[Removed], Float[np.ndarray, "n c h w"]], str]:
+    """From masks of the cells that are taken away to pictures, and the fill in words.
+
+    Cells are squares with a side of `cell` pixels. The mean colour is that of training pictures, where those are known.
+    """
+    chosen = data.sample(COLOUR_CASES)
+    colour = np.asarray(data.X[chosen].mean(axis=(0, 2, 3), dtype=np.float64), dtype=np.float32)
+    if fill == "inpaint":
+        from explainers.quality.inpainting import inpainted
+
+        def painted(removed: Removed) -> Float[np.ndarray, "n c h w"]:
+            return inpainted(
+                np.repeat(picture, len(removed), axis=0), _pixels(removed, cell, picture), colour
+            )
+
+        return painted, "painted from the pixels that are left"
+    if fill == "blur":
+        instead, words = blurred(picture), "the picture itself, blurred"
+    else:
+        instead = np.broadcast_to(colour[:, None, None], picture.shape)
+        words = f"the mean colour of {len(chosen)} pictures"
+    return lambda removed: np.where(_pixels(removed, cell, picture)[:, None], instead, picture), words
+
+
+def _pixels(removed: Removed, cell: int, picture: np.ndarray) -> Bool[np.ndarray, "n h w"]:
+    wide = removed.repeat(cell, axis=1).repeat(cell, axis=2) if cell > 1 else removed
+    return wide[:, : picture.shape[2], : picture.shape[3]]

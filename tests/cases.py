@@ -156,6 +156,39 @@ def cnn_three_classes() -> tuple[Model, Dataset]:
     return Model.wrap(module, classes=("a", "b", "c")), Dataset.from_images(pictures(channels=3))
 
 
+class VisionTransformer(nn.Module):
+    """Patches of 4 × 4 pixels and a class token, through torch's own encoder layers, to three scores."""
+
+    def __init__(self, layers: int = 2) -> None:
+        super().__init__()
+        self.cut = nn.Conv2d(1, 8, 4, 4)
+        self.first = nn.Linear(1, 8, bias=False)
+        self.place = nn.Linear(5, 8, bias=False)
+        block = nn.TransformerEncoderLayer(8, 2, 16, 0.1, "gelu", batch_first=True, norm_first=True)
+        self.body = nn.TransformerEncoder(block, layers, enable_nested_tensor=False)
+        self.norm = nn.LayerNorm(8)
+        self.read = nn.Linear(8, 3)
+
+    def reset_parameters(self) -> None:
+        """torch's attention does not offer its own to `network`."""
+        for part in self.modules():
+            if isinstance(part, nn.MultiheadAttention):
+                part._reset_parameters()
+
+    def forward(self, x: torch.Tensor) -> Any:
+        patches = self.cut(x).flatten(2).transpose(1, 2)
+        first = self.first.weight.reshape(1, 1, 8).expand(x.shape[0], -1, -1)
+        tokens = torch.cat([first, patches], dim=1) + self.place.weight.T
+        return self.read(self.norm(self.body(tokens)[:, 0]))
+
+
+@case
+def vision_transformer() -> tuple[Model, Dataset]:
+    """Three logits of a class token over four patches, left in training mode."""
+    module = network(VisionTransformer(), seed=6).train()
+    return Model.wrap(module, classes=("a", "b", "c")), Dataset.from_images(pictures(seed=6))
+
+
 class LastState(nn.Module):
     """A GRU's last state, mapped to scores."""
 

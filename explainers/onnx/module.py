@@ -8,14 +8,21 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import _get_current_function_mode
+from torch.utils._device import DeviceContext
 
 from explainers.onnx.errors import PREDICT_ONLY, UnsupportedOnnx
 from explainers.onnx.graph import Data, Graph, Node, Shape, Value
 from explainers.onnx.operators import ENSEMBLES, operator_class
 from explainers.onnx.operators.shaping import batch_size
 from explainers.onnx.sizes import refuse_giant
+from explainers.onnx.widening import in_half, widened
 
 LONGEST_NAME = 60
+PRODUCTS = frozenset({"Einsum", "MatMul"})
+KEEP_SHARES = frozenset(
+    {"Cast", "Dropout", "Expand", "Identity", "Mul", "Reshape", "Transpose", "Unsqueeze", "Where"}
+)
 
 
 class Step(NamedTuple):
@@ -75,6 +82,18 @@ class GraphModule(nn.Module):
                 live.pop(name, None)
         return {name: live[name] for name in self.output_names}
 
+    def attends(self) -> bool:
+        """Whether a softmax is used by a product, as attention is."""
+        shares: set[str] = set()
+        for step in self._plan:
+            kind = getattr(self, step.child).op_type
+            given = shares.intersection(step.arguments)
+            if kind == "Attention" or (given and kind in PRODUCTS):
+                return True
+            if kind == "Softmax" or (given and kind in KEEP_SHARES):
+                shares.update(step.outputs)
+        return False
+
     def _register(self, operator: nn.Module, node: Node, index: int, varying: set[str]) -> Step:
         name = _child_name(node, index)
         while hasattr(self, name):
@@ -99,7 +118,8 @@ class GraphModule(nn.Module):
 class OnnxModule(GraphModule):
     """The graph as a function of one tensor, with gradients.
 
-    A graph with one input for each column of a table takes them side by side in one tensor.
+    A graph with one input for each column of a table takes them side by side in one tensor. A graph in half precision is
+    computed in single precision.
 
     Args:
         output: which output; the first if none is named. What the others need is left out.
@@ -108,11 +128,17 @@ class OnnxModule(GraphModule):
         input_name: of the only input, or the columns' names joined. input_shape, input_dtype: sizes that the file
             leaves open are None.
         output_names: the one that forward returns.
+        is_half: whether the file computes in 16 bits, where this module computes in 32.
+        one_at_a_time: set it for a file with a fixed batch of one whose cases cannot be computed side by side.
 
     Raises:
         UnsupportedOnnx: inputs that are no single tensor, an output that is not a real number (a label), operators
             without gradient (trees), or a form of an operator that is not evaluated.
     """
+
+    is_half: bool = False
+    one_at_a_time: bool = False
+    _types: tuple[torch.dtype | None, ...] = ()
 
     def __init__(self, graph: Graph, output: str | None = None) -> None:
         kept = graph.restricted_to(output or graph.outputs[0].name)
@@ -129,7 +155,10 @@ class OnnxModule(GraphModule):
                 f"The answer of trees ({', '.join(steps)}) is a staircase, whose gradient is 0 wherever it has one: "
                 f"{PREDICT_ONLY}."
             )
-        super().__init__(kept)
+        half = in_half(kept)
+        super().__init__(widened(kept) if half else kept)
+        self.is_half = half
+        self._types = tuple(value.dtype for value in kept.inputs)
 
     def _refuse_inputs(self, graph: Graph) -> None:
         real = [v for v in graph.inputs if v.dtype is not None and v.shape is not None]
@@ -161,8 +190,19 @@ class OnnxModule(GraphModule):
 
         Raises:
             ValueError: x does not have that shape.
+            MemoryError: several cases while somebody looks at what passes through, where they are computed one at a time:
+                who asks in portions then asks again for fewer.
         """
         self._require_shape(x)
+        if not self.one_at_a_time or len(x) == 1:
+            return self._answer(x)
+        if _is_watched(self):
+            raise MemoryError(
+                "This file is fixed to one case at a time. Ask for one, or export it again with an open batch."
+            )
+        return torch.cat([self._answer(x[i : i + 1]) for i in range(len(x))]) if len(x) else self._answer(x)
+
+    def _answer(self, x: Tensor) -> Tensor:
         result = self.evaluate(self.named(x))[self.output_names[0]]
         return torch.as_tensor(result).float()
 
@@ -172,6 +212,11 @@ class OnnxModule(GraphModule):
             return {self.input_name: x.to(self.input_dtype)}
         return {v.name: x[:, i : i + 1].to(v.dtype) for i, v in enumerate(self.inputs)}
 
+    def in_file_types(self, x: Tensor) -> dict[str, Data]:
+        """x as the file itself takes it, in half precision where it says so."""
+        typed = zip(self.named(x).items(), self._types, strict=True)
+        return {name: torch.as_tensor(value).to(dtype or torch.float32) for (name, value), dtype in typed}
+
     def _require_shape(self, x: Tensor) -> None:
         fits = len(self.input_shape) == x.dim() and all(
             wanted in (None, found) for wanted, found in zip(self.input_shape[1:], x.shape[1:], strict=True)
@@ -180,6 +225,13 @@ class OnnxModule(GraphModule):
             raise ValueError(
                 f"x must have the shape {('batch', *self.input_shape[1:])}, got {tuple(x.shape)}"
             )
+
+
+def _is_watched(module: nn.Module) -> bool:
+    """Whether somebody looks at what passes through, with hooks or a function mode (that of a default device does not look)."""
+    hooked = any(child._forward_hooks or child._forward_pre_hooks for child in module.children())
+    mode = _get_current_function_mode()  # type: ignore[no-untyped-call]  # torch's function has no annotations
+    return hooked or not isinstance(mode, DeviceContext | None)
 
 
 def _declared_batch(inputs: tuple[Value, ...]) -> int | None:

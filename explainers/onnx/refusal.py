@@ -27,11 +27,10 @@ ML_DOMAIN = "ai.onnx.ml"
 # standard (image decoders, random numbers, optimisers, regular expressions) has no place in a model that is explained.
 PREDICT_ONLY_OPERATORS = frozenset(
     """
-    AffineGrid Attention BitCast BitShift CausalConvWithState Col2Im Compress ConcatFromSequence ConvInteger CumProd
-    DFT DeformConv DequantizeLinear Det DynamicQuantizeLinear GlobalLpPool GridSample Hardmax IsInf LinearAttention
-    LpNormalization LpPool MatMulInteger MaxRoiPool MaxUnpool MeanVarianceNormalization NegativeLogLikelihoodLoss
-    NonMaxSuppression Optional OptionalGetElement OptionalHasElement QLinearConv QLinearMatMul QuantizeLinear
-    ReverseSequence RoiAlign RotaryEmbedding STFT Scatter SequenceAt SequenceConstruct SequenceEmpty SequenceErase
+    BitCast BitShift CausalConvWithState Col2Im Compress ConcatFromSequence ConvInteger CumProd
+    DFT DeformConv Det DynamicQuantizeLinear LinearAttention MatMulInteger MaxRoiPool MaxUnpool NegativeLogLikelihoodLoss
+    NonMaxSuppression Optional OptionalGetElement OptionalHasElement QLinearConv QLinearMatMul
+    ReverseSequence RoiAlign STFT Scatter SequenceAt SequenceConstruct SequenceEmpty SequenceErase
     SequenceInsert SequenceLength Shrink SoftmaxCrossEntropyLoss SplitToSequence StringNormalizer SwiGLU
     TensorScatter Unique
     """.split()  # noqa: SIM905  # words, not a column of quotation marks

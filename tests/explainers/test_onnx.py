@@ -30,10 +30,9 @@ from explainers.onnx.refusal import is_evaluated
 
 SLOW = pytest.mark.slow  # an export by the default exporter takes seconds
 EXPORTS = [
-    pytest.param("residual", True, id="residual-default"),
     *[
         pytest.param(name, True, id=f"{name}-default", marks=SLOW)
-        for name in ("mlp", "sequence", "encoder", "flattened", "assorted")
+        for name in ("mlp", "residual", "sequence", "encoder", "flattened", "assorted")
     ],
     *[
         pytest.param(name, False, id=f"{name}-legacy")
@@ -400,6 +399,7 @@ REFUSED = {  # cases of operators that we have, in a form that we do not: name -
     r"if_(seq|opt)": (UnsafeOnnx, "computes a constant whose size cannot be checked"),  # the same
     r"loop(11|13_seq|16_seq_none)": (UnsafeOnnx, "may never end"),  # the number of turns is an input
     r"range_.*_expanded": (UnsafeOnnx, "may never end"),  # the same: Range written as a Loop
+    r"quantizelinear_(e4m3fn|e5m2|u?int[24]|float4e2m1)": (UnsupportedOnnx, "a type that torch lacks"),
     r"not_[234]d": (UnsafeOnnx, "opset 1;"),  # older than opset 7
 }
 DIFFERENT = {  # onnxruntime answers as we do: both round the size before they align its corners
@@ -491,6 +491,6 @@ def test_a_sample_of_the_official_cases() -> None:
 def test_all_official_cases() -> None:
     counts = tally(collected())
     print(counts)
-    assert counts["passed"] >= 1320
-    assert counts["refused"] <= 23
+    assert counts["passed"] >= 1500
+    assert counts["refused"] <= 30
     assert counts["different"] == len(DIFFERENT)

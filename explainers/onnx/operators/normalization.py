@@ -79,6 +79,31 @@ class LayerNormalization(Operator):
         return scaled if bias is None else scaled + bias, wide.mean(axes, keepdim=True), 1 / deviation
 
 
+class MeanVarianceNormalization(Operator):
+    """Mean 0 and variance 1 over stated axes: batch and space, if the file says nothing."""
+
+    epsilon = 1e-9  # of the standard, added to the deviation
+
+    def configure(self, attributes: Attributes) -> None:
+        self.axes = attributes.integers("axes") or [0, 2, 3]
+
+    def compute(self, x: Tensor) -> Tensor:
+        centred = x - x.mean(self.axes, keepdim=True)
+        return centred / (torch.sqrt(centred.square().mean(self.axes, keepdim=True)) + self.epsilon)
+
+
+class LpNormalization(Operator):
+    """x / its norm (of order 1 or 2) along one axis; 0 where that is 0."""
+
+    def configure(self, attributes: Attributes) -> None:
+        self.axis = attributes.integer("axis", -1)
+        self.order = attributes.integer("p", 2)
+
+    def compute(self, x: Tensor) -> Tensor:
+        norm: Tensor = torch.linalg.vector_norm(x, self.order, self.axis, keepdim=True)
+        return x / torch.where(norm == 0, 1.0, norm)
+
+
 class RMSNormalization(Operator):
     """x / sqrt(mean(x²) + epsilon) * weight over all axes from `axis` on."""
 

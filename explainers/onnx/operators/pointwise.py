@@ -64,6 +64,8 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     **{"Add": torch.add, "Sub": torch.sub, "Mul": torch.mul, "Where": torch.where, "Not": torch.logical_not},
     **{"And": torch.logical_and, "Or": torch.logical_or, "Xor": torch.logical_xor, "Equal": torch.eq},
     **{"Greater": torch.gt, "GreaterOrEqual": torch.ge, "Less": torch.lt, "LessOrEqual": torch.le},
+    **{"BitwiseAnd": torch.bitwise_and, "BitwiseOr": torch.bitwise_or, "BitwiseXor": torch.bitwise_xor},
+    **{"BitwiseNot": torch.bitwise_not},
     **{"Max": _fold(torch.maximum), "Min": _fold(torch.minimum), "Sum": _fold(torch.add)},
 }
 
@@ -172,6 +174,32 @@ class Softmax(Operator):
         if self.opset >= 13:
             return function(x, self.axis)
         return function(x.flatten(self.axis), -1).reshape(x.shape) if x.dim() else function(x, 0)
+
+
+class Hardmax(Operator):
+    """1 at the first of the largest values along one axis, 0 elsewhere; before opset 13 over all axes from `axis` on."""
+
+    has_gradient = False
+
+    def configure(self, attributes: Attributes) -> None:
+        self.axis = attributes.integer("axis", -1 if self.opset >= 13 else 1)
+
+    def compute(self, x: Tensor) -> Tensor:
+        flat = x if self.opset >= 13 else x.flatten(self.axis)
+        axis = self.axis if self.opset >= 13 else -1
+        ones = torch.zeros_like(flat).scatter(axis, flat.argmax(axis, keepdim=True), 1.0)
+        return ones.reshape(x.shape)
+
+
+class IsInfinite(Operator):
+    """IsInf: whether a number is infinite, of the signs that count."""
+
+    def configure(self, attributes: Attributes) -> None:
+        self.below = bool(attributes.integer("detect_negative", 1))
+        self.above = bool(attributes.integer("detect_positive", 1))
+
+    def compute(self, x: Tensor) -> Tensor:
+        return (torch.isneginf(x) & self.below) | (torch.isposinf(x) & self.above)
 
 
 def cast(x: Data, to: int, saturates: bool, rounding: str) -> Data:

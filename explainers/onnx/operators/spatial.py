@@ -191,11 +191,31 @@ class AveragePool(Window):
         return CONVOLUTIONS[len(kernel) - 1](x, ones, stride=stride, dilation=dilation, groups=channels)
 
 
+class LpPool(AveragePool):
+    """The norm of each window, of order `p`; the padding counts as 0."""
+
+    def configure(self, attributes: Attributes) -> None:
+        super().configure(attributes)
+        self.order = attributes.integer("p", 2)
+
+    def compute(self, x: Tensor) -> Tensor:
+        kernel = self.kernel_shape or []
+        pads = self.padding(x, kernel)
+        tail = [(0, more) for more in self.rounding(x, kernel, pads)]
+        return self._sum(pad(pad(x.abs() ** self.order, pads), tail), kernel) ** (1 / self.order)
+
+
 class GlobalPool(Operator):
-    """Mean or maximum over all spatial axes, which stay with size 1."""
+    """Mean, maximum or norm over all spatial axes, which stay with size 1."""
+
+    def configure(self, attributes: Attributes) -> None:
+        self.order = attributes.integer("p", 2) if self.op_type == "GlobalLpPool" else 0
 
     def compute(self, x: Tensor) -> Tensor:
         axes = tuple(range(2, x.dim()))
+        if self.order:
+            norm: Tensor = torch.linalg.vector_norm(x, self.order, axes, keepdim=True)
+            return norm
         return (
             x.mean(axes, keepdim=True) if self.op_type == "GlobalAveragePool" else x.amax(axes, keepdim=True)
         )

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Shaped
 
+from explainers.device import over_chunks
 from explainers.errors import InvalidSetting
 from explainers.explainer import Problem
 from explainers.explanation import Reference
 from explainers.games.game import Chosen, of_targets
 from explainers.games.segmentation import Segments, segment_means, segmented
 from explainers.games.sharing import distinct
+from explainers.lazily import lazily
 from explainers.masking import replacement
 from explainers.model import Model
+from explainers.wrapping.torch_module import home_of, takes_tensors
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = lazily("torch")
 
 #: What an absent segment shows: a number, each segment's mean colour, the mean of the data, or the picture itself, blurred.
 Fill = float | int | Literal["segment", "mean", "blur"]
@@ -93,9 +102,12 @@ class SegmentGame:
 
     @property
     def row_bytes(self) -> int:
-        """Memory that one coalition of one picture takes: its pixels and where they belong, and the model's own."""
-        channels, height, width = self.pictures.shape[1:]
-        return int(height * width * (4 * channels * MODEL_TIMES + 16))
+        """Memory that one coalition of one picture takes: its pixels and where they belong, and the model's own.
+
+        An accelerator has memory of its own, which it divides by itself; of that, only the coalition takes any here.
+        """
+        device = self._device
+        return self._painted_bytes if device is None or device.type == "cpu" else self.players.shape[1] + 64
 
     def alone(self) -> tuple[Float[np.ndarray, "m k"], Float[np.ndarray, "m 1 k"]]:
         """The answers for the pictures as they are, and with all segments filled."""
@@ -113,7 +125,11 @@ class SegmentGame:
         """Answers for coalition `masks` of the pictures at positions `which`; equal coalitions are asked once."""
         masks = masks & self.players[which]
         first, shared = distinct(which, masks)
-        scores = self.model.scores(self.painted(which[first], masks[first]), self.space)
+        device = self._device
+        if device is None or not len(first):
+            scores = self.model.scores(self.painted(which[first], masks[first]), self.space)
+        else:
+            scores = self._scores_on(device, which[first], masks[first])
         return self.chosen(which, scores[shared][:, None])
 
     def painted(
@@ -129,6 +145,40 @@ class SegmentGame:
             present = np.take(masks[rows], self.segments[case].ravel(), axis=1).reshape(-1, 1, height, width)
             out[rows] = np.where(present, self.pictures[case], self.fill[case % len(self.fill)])
         return out
+
+    @property
+    def _device(self) -> torch.device | None:
+        """Where pictures are painted for a torch module; others take them from main memory."""
+        module = self.model.module
+        return home_of(module) if module is not None and takes_tensors(self.model) else None
+
+    @property
+    def _painted_bytes(self) -> int:
+        channels, height, width = self.pictures.shape[1:]
+        return int(height * width * (4 * channels * MODEL_TIMES + 16))
+
+    @cached_property
+    def _placed(self) -> dict[torch.device, tuple[torch.Tensor, ...]]:
+        """Pictures, fill and segments, by the device on which they are."""
+        return {}
+
+    def _scores_on(
+        self, device: torch.device, which: Int[np.ndarray, " t"], masks: Bool[np.ndarray, "t u"]
+    ) -> Float[np.ndarray, "t k"]:
+        """Scores of pictures that are painted on a device, in portions."""
+        if device not in self._placed:
+            arrays = (self.pictures, self.fill, self.segments)
+            self._placed[device] = tuple(torch.tensor(array, device=device) for array in arrays)
+        pictures, fill, segments = self._placed[device]
+        rows, shown = torch.as_tensor(which, device=device), torch.as_tensor(masks, device=device)
+
+        def compute(part: slice) -> np.ndarray:
+            cases = rows[part]
+            present = shown[part].gather(1, segments[cases].flatten(1)).reshape(-1, 1, *segments.shape[1:])
+            painted = torch.where(present, pictures[cases], fill[cases % len(fill)])
+            return self.model.scores(painted, self.space)
+
+        return np.concatenate(over_chunks(compute, len(which), self._painted_bytes, device))
 
     def shaped(self, values: Shaped[np.ndarray, "m u *k"]) -> Shaped[np.ndarray, "m 1 h w *k"]:
         """Maps on which each pixel has the value of its segment, never divided among them."""

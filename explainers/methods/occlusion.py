@@ -6,30 +6,34 @@ Windows start every `stride` pixels, until one reaches the border; a window that
 together. Only predictions are needed, so any model of pictures will do; S is what `predict` returns (or the raw score). A pixel
 at the border lies in few windows, so its mean is over few: beside a decisive patch near the border it may come out highest.
 
-Zeiler and Fergus 2014, arXiv 1311.2901. Cost: ``ceil((h - window) / stride) + 1`` squared predictions per case, 225 at the
-default settings for most sizes.
+Zeiler and Fergus 2014, arXiv 1311.2901. Cost: at most ``ceil((h - window) / stride) + 1`` squared predictions per case, 225 at the
+default settings for most sizes. A window in which the picture is its fill already changes nothing and is not asked.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
-from explainers.device import over_chunks, pick
+from explainers.dataset import Dataset
 from explainers.errors import InvalidSetting
 from explainers.explainer import Explainer, Need, Problem, resolve_space
 from explainers.explanation import Attribution, Explanation, Reference
 from explainers.games.opening import placed
-from explainers.masking import replacement
+from explainers.lazily import lazily
+from explainers.model import Model
+from explainers.painting import Canvas
 from explainers.progress import Progress
 from explainers.schema import Modality
 from explainers.settings import Range
 
-#: How long a portion of predictions may take before progress is reported.
-PORTION_SECONDS = 0.25
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = lazily("torch")
 
 
 class Patch(NamedTuple):
@@ -68,31 +72,37 @@ class Occlusion(Explainer):
     def explain(self, problem: Problem, progress: Progress) -> Attribution:
         """Losses of the target, or of all outputs."""
         space = resolve_space(self.space, problem.model)
-        cases = np.asarray(problem.cases.X, dtype=np.float32)
-        fill, words = replacement(self.baseline, cases, problem.data, problem.data.X)
-        window, stride = self._sizes(cases.shape[2:])
-        patches = patches_of(cases.shape[2:], window, stride)
+        size = problem.cases.X.shape[2:]
+        window, stride = self._sizes(size)
+        patches = patches_of(size, window, stride)
         with placed(problem):
-            full = problem.predictions if space == problem.model.space else problem.model.scores(cases, space)
-            covered = _covered_scores(problem, cases, fill, patches, space, progress)
-        lost = problem.of_targets(full[:, None] - covered)
-        output = problem.of_targets(full)
+            canvas = Canvas.of(problem, space, self.baseline)
+            covered, asked = _covered_scores(canvas, patches, progress)
+        lost = problem.of_targets(canvas.full[:, None] - covered)
+        output = problem.of_targets(canvas.full)
         return Attribution(
             names=("picture",),
-            values=_mean_over_windows(lost, patches, cases.shape[2:]),
+            values=_mean_over_windows(lost, patches, size),
             base_value=np.full(output.shape, np.nan),
             output=output,
             space=space,
             targets=problem.target_labels,
-            reference=Reference(1, "baseline", space, words),
+            reference=Reference(1, "baseline", space, canvas.words),
             diagnostics={
                 "exact": True,
-                "evaluations": len(cases) * (len(patches) + 1),
+                "evaluations": len(canvas.full) + asked,
                 "window": window,
                 "stride": stride,
                 "windows": len(patches),
             },
         )
+
+    def evaluations(self, model: Model, data: Dataset, cases: int) -> int | None:
+        """Every window of each case, and the case itself."""
+        size = data.schema.shape
+        if size is None or len(size) != 3:
+            return None
+        return cases * (len(patches_of(size[1:], *self._sizes(size[1:]))) + 1)
 
     def _sizes(self, size: tuple[int, ...]) -> tuple[int, int]:
         window = self.window or max(1, min(size) // 8)
@@ -120,29 +130,36 @@ def _starts(side: int, window: int, stride: int) -> range:
 
 
 def _covered_scores(
-    problem: Problem,
-    cases: Float[np.ndarray, "m c h w"],
-    fill: np.ndarray,
-    patches: list[Patch],
-    space: str,
-    progress: Progress,
-) -> Float[np.ndarray, "m p k"]:
-    """Scores of every case with every patch covered."""
+    canvas: Canvas, patches: list[Patch], progress: Progress
+) -> tuple[Float[np.ndarray, "m p k"], int]:
+    """Scores of every case with every patch covered, and how many of them were asked; the others are the case's own."""
+    edges = torch.tensor(patches, device=canvas.device).T
+    at_row, at_column = (torch.arange(side, device=canvas.device) for side in canvas.pictures.shape[2:])
+    rows = (at_row >= edges[0][:, None]) & (at_row < edges[1][:, None])
+    columns = (at_column >= edges[2][:, None]) & (at_column < edges[3][:, None])
+    case, patch = _changing(canvas, rows, columns).nonzero(as_tuple=True)
 
     def compute(part: slice) -> np.ndarray:
-        case, patch = np.divmod(np.arange(part.start, part.stop), len(patches))
-        batch = cases[case]
-        for picture, i, p in zip(batch, case, patch, strict=True):
-            top, bottom, left, right = patches[p]
-            picture[:, top:bottom, left:right] = fill[i % len(fill), :, top:bottom, left:right]
-        return problem.model.scores(batch, space)
+        inside = rows[patch[part], None, :, None] & columns[patch[part], None, None, :]
+        pictures, fill = canvas.of_cases(case[part])
+        return canvas.scores(torch.where(inside, fill, pictures))
 
-    device = problem.device if problem.model.module is not None else pick("cpu")
-    row_bytes = cases[:1].nbytes * 24  # the activations of a network are many times its input
-    scores = over_chunks(
-        compute, len(cases) * len(patches), row_bytes, device, progress, seconds=PORTION_SECONDS
-    )
-    return np.concatenate(scores).reshape(len(cases), len(patches), -1)
+    scores = np.repeat(canvas.full[:, None], len(patches), axis=1)
+    if len(case):
+        found = canvas.portions(compute, len(case), progress)
+        scores[case.cpu().numpy(), patch.cpu().numpy()] = np.concatenate(found)
+    else:
+        progress(1, 1)
+    return scores, len(case)
+
+
+def _changing(
+    canvas: Canvas, rows: Bool[torch.Tensor, "p h"], columns: Bool[torch.Tensor, "p w"]
+) -> Bool[torch.Tensor, "m p"]:
+    """Which patches cover anything in a case that does not look so already."""
+    differs = (canvas.pictures != canvas.fill).any(dim=1).float()
+    # how many pixels do: every number up to 2^24 is exact
+    return torch.stack([((rows.float() @ one) * columns).sum(dim=1) > 0 for one in differs])
 
 
 def _mean_over_windows(lost: np.ndarray, patches: list[Patch], size: tuple[int, ...]) -> np.ndarray:

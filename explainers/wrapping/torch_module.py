@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import numpy as np
 import pandas as pd
@@ -10,7 +13,7 @@ import pandas as pd
 from explainers.device import on_device, over_chunks
 from explainers.explanation import Space
 from explainers.lazily import lazily
-from explainers.model import Model
+from explainers.model import Model, spatial_layers
 from explainers.staged import Mixture, Staged
 from explainers.wrapping.torch_mixtures import answers, begins_linearly
 
@@ -20,6 +23,30 @@ else:
     torch = lazily("torch")
 
 _PROBABILITY_LAYERS = ("Softmax", "Sigmoid")
+
+#: Modules that raised on pictures whose channels lie last in memory.
+_CHANNELS_FIRST: WeakSet[torch.nn.Module] = WeakSet()
+
+
+def _same(outputs: np.ndarray) -> np.ndarray:
+    return outputs
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Answers:
+    """What a module answers for rows, which may also be a tensor, and what becomes of that."""
+
+    module: torch.nn.Module
+    end: Callable[[np.ndarray], np.ndarray] = _same
+
+    def __call__(self, X: Any) -> np.ndarray:
+        """Answers ``(n,)`` or ``(n, k)`` for rows of a data set or a float32 tensor of them on any device."""
+        return self.end(forward(self.module, X))
+
+
+def takes_tensors(model: Model) -> bool:
+    """Whether `Model.scores` takes tensors too: whether what the model says is what its module answers."""
+    return isinstance(model.predictor, Answers)
 
 
 def wrap(module: torch.nn.Module, classes: tuple[Any, ...] | None, output: str) -> Model:
@@ -32,12 +59,12 @@ def wrap(module: torch.nn.Module, classes: tuple[Any, ...] | None, output: str) 
     if classes is None:
         space: Space = "target" if output == "auto" else output  # type: ignore[assignment]
         return Model(
-            lambda X: forward(module, X), "regression", space=space, family=family, module=module,
+            Answers(module), "regression", space=space, family=family, module=module,
             staged=_in_stages(module, {space: _same}),
         )  # fmt: skip
     if output == "probability" or (output == "auto" and ends_in_probability(module)):
         return Model(
-            lambda X: forward(module, X),
+            Answers(module),
             "classification",
             classes,
             space="probability",
@@ -46,14 +73,10 @@ def wrap(module: torch.nn.Module, classes: tuple[Any, ...] | None, output: str) 
             staged=_in_stages(module, {"probability": _same}),
         )
     return Model(
-        lambda X: to_probability(forward(module, X)), "classification", classes, space="probability", family=family,
-        raw_predictor=lambda X: _margins(forward(module, X)), module=module,
+        Answers(module, to_probability), "classification", classes, space="probability", family=family,
+        raw_predictor=Answers(module, _margins), module=module,
         staged=_in_stages(module, {"probability": to_probability, "raw": _margins}),
     )  # fmt: skip
-
-
-def _same(outputs: np.ndarray) -> np.ndarray:
-    return outputs
 
 
 def _in_stages(module: torch.nn.Module, ends: dict[str, Any]) -> Staged:
@@ -62,7 +85,7 @@ def _in_stages(module: torch.nn.Module, ends: dict[str, Any]) -> Staged:
     def of_mixtures(mixture: Mixture) -> np.ndarray:
         if not begins_linearly(module) or len(mixture) == 0:
             return forward(module, mixture.rows())
-        with on_device(module, _home(module)):
+        with on_device(module, home_of(module)):
             return answers(module, mixture)  # type: ignore[arg-type]  # a plain sequence, as was just found
 
     def then(end: Any, first: Any) -> Any:
@@ -84,15 +107,17 @@ def ends_in_probability(module: torch.nn.Module) -> bool:
 
 
 def forward(module: torch.nn.Module, X: Any) -> np.ndarray:
-    """The module's own output for rows of a data set, in portions, without gradients, on its own device."""
-    rows = as_float32(X)
-    home = _home(module)
+    """The module's own output for rows of a data set (or a tensor of them), in portions, without gradients, on its own device."""
+    rows = X if isinstance(X, torch.Tensor) else as_float32(X)
+    home = home_of(module)
     row_bytes = rows[:1].nbytes * 24  # activations of a small network take some ten times its input
 
     def compute(part: slice) -> np.ndarray:
         with torch.inference_mode():
-            x = torch.tensor(rows[part], device=home)  # a copy: a module may begin with an in-place layer
-            return np.asarray(module(x).float().cpu().numpy())
+            piece = rows[part]
+            # a copy: a module may begin with an in-place layer
+            x = piece.clone() if isinstance(piece, torch.Tensor) else torch.tensor(piece)
+            return np.asarray(_answer(module, x.to(home)).float().cpu().numpy())
 
     if len(rows) == 0:
         return np.empty((0, 1))
@@ -100,7 +125,33 @@ def forward(module: torch.nn.Module, X: Any) -> np.ndarray:
         return np.concatenate(over_chunks(compute, len(rows), row_bytes, home))
 
 
-def _home(module: torch.nn.Module) -> torch.device:
+def _answer(module: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """What the module answers to rows that it may change.
+
+    A processor convolves pictures faster where channels lie last in memory. To most modules that is all the same; one that insists
+    on the other order (`Tensor.view` does) is asked in that, from then on at once.
+    """
+    if not _faster_last(module, x):
+        return module(x)  # type: ignore[no-any-return]
+    try:
+        return module(x.clone(memory_format=torch.channels_last))  # type: ignore[no-any-return]
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError:
+        answer: torch.Tensor = module(x)
+    _CHANNELS_FIRST.add(module)
+    return answer
+
+
+def _faster_last(module: torch.nn.Module, x: torch.Tensor) -> bool:
+    if x.ndim != 4 or x.shape[1] == 1 or len(x) == 1 or x.device.type != "cpu":
+        return False
+    prepared = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+    return prepared and module not in _CHANNELS_FIRST and bool(spatial_layers(module))
+
+
+def home_of(module: torch.nn.Module) -> torch.device:
+    """Where a module lies: the device of its weights."""
     return next((p.device for p in module.parameters()), None) or next(
         (b.device for b in module.buffers()), torch.device("cpu")
     )

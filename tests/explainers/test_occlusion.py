@@ -116,7 +116,7 @@ def test_the_default_window_is_an_eighth_and_half_of_it():
         asked.append(len(X))
         return X.mean(axis=(1, 2, 3))
 
-    data = ex.Dataset.from_images(np.zeros((2, 1, 40, 32), dtype=np.float32))
+    data = ex.Dataset.from_images(np.ones((2, 1, 40, 32), dtype=np.float32))
     facts = ex.explain(ex.Model.wrap(count), data, ex.Occlusion()).diagnostics
     assert (facts["window"], facts["stride"], facts["windows"]) == (4, 2, 19 * 15)
     assert sum(asked) == facts["evaluations"] == 2 * (19 * 15 + 1)
@@ -200,3 +200,38 @@ def test_a_model_that_fails_on_a_covered_picture_is_told_so():
     with np.errstate(divide="ignore"), pytest.raises(ex.ModelFailure, match="NaN or infinity for"):
         ex.explain(model, ex.Dataset.from_images(pictures(2) + 1), ex.Occlusion())
     assert module.training
+
+
+def test_a_module_is_asked_like_any_other_function():
+    case = cnn_three_classes()
+    explainer = ex.Occlusion(window=3, stride=2, baseline="blur")
+    module = ex.explain(case.model, case.data, explainer, target="all")
+    plain = ex.explain(ex.Model.wrap(case.model.predict), case.data, explainer, target="all")
+    np.testing.assert_allclose(module.values, plain.values, atol=1e-6)
+    twin = plain_loops(case.model.predict, case.data.X[:1], 3, 2, blurred(case.data.X[:1])[0])
+    np.testing.assert_allclose(module.values[:1], twin, atol=1e-6)
+
+
+def test_windows_that_change_nothing_are_not_asked():
+    asked = []
+
+    def count(X):
+        asked.append(len(X))
+        return curved(X)
+
+    X = pictures(3)
+    X[0, :, :, 4:] = 0.25
+    X[1] = 0.25
+    data, explainer = ex.Dataset.from_images(X), ex.Occlusion(window=4, stride=4, baseline=0.25)
+    result = ex.explain(ex.Model.wrap(count), data, explainer, target=0)
+    assert sum(asked) == result.diagnostics["evaluations"] == 3 + 2 + 0 + 4
+    twin = plain_loops(curved, X, 4, 4, np.full(X.shape[1:], 0.25, dtype=np.float32))[..., 0]
+    np.testing.assert_allclose(result.values, twin, atol=1e-12)
+    assert (result.values[0, 0, :, 4:] == 0).all()
+    assert (result.values[1] == 0).all()
+    assert ex.cost(ex.Model.wrap(count), data, explainer) == 3 * 5
+    ticks = []
+    ex.explain(
+        ex.Model.wrap(count), data, explainer, rows=[1], target=0, progress=lambda *at: ticks.append(at)
+    )
+    assert ticks[-1][0] == ticks[-1][1] > 0

@@ -285,6 +285,48 @@ class Counterfactuals(Explanation):
         return pd.DataFrame(rows, columns=["case", "suggestion", "feature", "now", "then", "output"])
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Visualizations(Explanation):
+    """What units of a model respond to most: pictures made for them, and beside them the real ones they respond to most.
+
+    Attributes:
+        names: the units: classes, channels, or places in a channel.
+        pictures: made pictures in the values of the data, ``(k, s, c, h, w)``: for each of `k` units `s` of them, from as many
+            starts.
+        activation, start: the response to each of them, and to what it was at the start, ``(k, s)`` in `space`.
+        history: the response at each step, to the picture as it was moved for that step, ``(k, s, t)``; NaN at steps to come.
+        examples, example_activation: positions among the explained cases of those with the highest response, best first, and
+            the response, ``(k, e)``.
+        space: the scale of the responses: that of the score, or ``"activation"`` for channels.
+        targets: the labels of the outputs; of channels the names.
+    """
+
+    pictures: np.ndarray
+    activation: np.ndarray
+    start: np.ndarray
+    history: np.ndarray
+    examples: np.ndarray
+    example_activation: np.ndarray
+    space: str
+    targets: tuple[Any, ...]
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per unit and picture, made or real; `picture` is the number of the start, or the position of the case."""
+        made = [
+            (name, "made", number, self.start[unit, number], self.activation[unit, number])
+            for unit, name in enumerate(self.names)
+            for number in range(self.activation.shape[1])
+        ]
+        real = [
+            (name, "real", int(case), np.nan, value)
+            for unit, name in enumerate(self.names)
+            for case, value in zip(self.examples[unit], self.example_activation[unit], strict=True)
+        ]
+        return pd.DataFrame(
+            [*made, *real], columns=["unit", "kind", "picture", "activation at start", "activation"]
+        )
+
+
 def _pack(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         if value.dtype == object:

@@ -26,6 +26,7 @@ START, END = (
 NEEDS = {
     "gradients": "gradients",
     "layers": "layers",
+    "attention": "attention",
     "trees": "trees",
     "raw": "raw scores",
     "truth": "true outcomes",

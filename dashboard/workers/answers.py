@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 
 import explainers as ex
+from dashboard.checks import Check
 
 #: What a worker says of a model; never what a page would run, such as its predictor.
 _FIELDS = frozenset({"task", "classes", "labels", "space", "family", "features", "notes", "trust", "digest", "inputs", "abilities"})  # fmt: skip
 _SPACES = ("probability", "raw", "target")
-_ABILITIES = frozenset({"predict", "gradients", "layers", "raw", "probability", "trees", "two scales"})
+_ABILITIES = frozenset(
+    {"predict", "gradients", "layers", "attention", "raw", "probability", "trees", "two scales"}
+)
 
 #: Characters of the name that pages keep results by.
 MOST_DIGEST = 128
@@ -112,6 +115,46 @@ def explained(found: Any, returns: type[ex.Explanation]) -> bool:
     return all(array.dtype.kind in "biuf" for array in arrays) and bool(fits(found))
 
 
+def checked(found: Any, check: Check) -> bool:
+    """The report asked for, whose curves have the lengths and the numbers that figures need."""
+    if check.what == "faithfulness":
+        return (
+            isinstance(found, ex.Faithfulness)
+            and found.space in _SPACES
+            and isinstance(found.filled_with, str)
+            and isinstance(found.notes, tuple)
+            and _texts(found.notes)
+            and all(_curve(curve) for curve in (found.deletion, found.insertion))
+        )
+    return (
+        isinstance(found, ex.Randomisation)
+        and found.correlations.ndim == 3
+        and found.correlations.size > 0
+        and found.floor.ndim == 1
+        and found.floor.size > 0
+        and len(found.layers) == len(found.correlations)
+        and all(isinstance(part, tuple) and _texts(part) for part in found.layers)
+        and _finite(found.correlations, found.floor)
+    )
+
+
+def _curve(found: Any) -> bool:
+    if not isinstance(found, ex.Curve) or found.shares.ndim != 1 or found.random.ndim != 2:
+        return False
+    s = len(found.shares)
+    return (
+        s > 1
+        and len(found.random) > 0
+        and found.scores.shape == (s,)
+        and found.random.shape[1] == s
+        and _finite(found.shares, found.scores, found.random)
+    )
+
+
+def _finite(*arrays: np.ndarray) -> bool:
+    return all(array.dtype.kind == "f" and bool(np.isfinite(array).all()) for array in arrays)
+
+
 def _arrays(value: Any) -> list[np.ndarray]:
     if isinstance(value, tuple):
         return [array for part in value for array in _arrays(part)]
@@ -202,6 +245,25 @@ def _counterfactuals(found: ex.Counterfactuals) -> bool:
     )
 
 
+def _visualizations(found: ex.Visualizations) -> bool:
+    pictures, examples = found.pictures, found.examples
+    if pictures.ndim != 5 or examples.ndim != 2 or examples.dtype.kind not in "iu":
+        return False
+    k, s = pictures.shape[:2]
+    return (
+        k == len(found.names) == len(found.targets) == len(examples)
+        and s > 0
+        and found.activation.shape == found.start.shape == found.history.shape[:2] == (k, s)
+        and found.history.ndim == 3
+        and found.example_activation.shape == examples.shape
+        and bool((examples >= 0).all())
+        and all(
+            bool(np.isfinite(part).all())
+            for part in (pictures, found.activation, found.start, found.example_activation)
+        )
+    )
+
+
 _FITS: tuple[tuple[type, Callable[[Any], bool]], ...] = (
     (ex.Attribution, _attribution),
     (ex.PairAttribution, _pair_attribution),
@@ -209,4 +271,5 @@ _FITS: tuple[tuple[type, Callable[[Any], bool]], ...] = (
     (ex.Interaction, _interaction),
     (ex.Effect, _effect),
     (ex.Counterfactuals, _counterfactuals),
+    (ex.Visualizations, _visualizations),
 )

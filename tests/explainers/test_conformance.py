@@ -32,6 +32,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "Counterfactual": {"suggestions": 1},
     "ExactShap": {"background": 6, "segments": 4},
     "ExpectedGradients": {"samples": 12, "background": 3},
+    "FeatureVisualization": {"steps": 6, "samples": 2, "diversity": 0.1, "blur": 0.1},
     "IntegratedGradients": {"steps": 4},
     "InteractionStrength": {"cases": 6},
     "KernelShap": {"background": 6, "budget": 16, "segments": 4},
@@ -40,6 +41,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "PartialDependence": {"grid": 4, "cases": 10},
     "PermutationImportance": {"repeats": 2},
     "PermutationShap": {"background": 6, "budget": 10, "segments": 4},
+    "Rise": {"masks": 60, "cells": 3},
     "Sensitivity": {"samples": 64},
     "SmoothGrad": {"samples": 12},
     "TreeShap": {"background": 6},
@@ -316,6 +318,23 @@ def check_counterfactuals(result: ex.Counterfactuals, case: Any) -> None:
     np.testing.assert_array_equal(result.original, case.data.matrix[list(ROWS)])
 
 
+def check_visualizations(result: ex.Visualizations, case: Any) -> None:
+    k, s = len(result.names), result.pictures.shape[1]
+    X = case.data.X
+    assert result.pictures.shape == (k, s, *X.shape[1:])
+    assert result.activation.shape == result.start.shape == result.history.shape[:2] == (k, s)
+    assert result.examples.shape == result.example_activation.shape
+    assert len(result.examples) == len(result.targets) == k
+    assert result.space in (*get_args(Space), "activation")
+    for part in (result.pictures, result.activation, result.start, result.history, result.example_activation):
+        assert np.isfinite(part).all()
+    ends = X.min(axis=(0, 2, 3)), X.max(axis=(0, 2, 3))
+    assert (result.pictures >= ends[0][:, None, None] - 1e-6).all()
+    assert (result.pictures <= ends[1][:, None, None] + 1e-6).all()
+    assert (np.diff(result.example_activation, axis=1) <= 0).all()
+    assert set(result.examples.ravel()) <= set(range(len(X)))
+
+
 CHECKS = {
     ex.Attribution: check_attribution,
     ex.Importance: check_importance,
@@ -323,6 +342,7 @@ CHECKS = {
     ex.Interaction: check_interaction,
     ex.PairAttribution: check_pair_attribution,
     ex.Counterfactuals: check_counterfactuals,
+    ex.Visualizations: check_visualizations,
 }
 
 

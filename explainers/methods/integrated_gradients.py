@@ -24,14 +24,14 @@ import numpy as np
 
 from explainers.dataset import Dataset
 from explainers.explainer import Explainer, Need, Problem
-from explainers.explanation import Attribution, Explanation, Reference
+from explainers.explanation import Attribution, Explanation
 from explainers.gradients.adaptive import integrate_adaptively
+from explainers.gradients.baselines import base_values, completeness_gap, paths_from
 from explainers.gradients.differentiate import output_scores
-from explainers.gradients.inputs import module_inputs, not_numeric
+from explainers.gradients.inputs import not_numeric
 from explainers.gradients.paths import Paths, integrate
 from explainers.gradients.result import attribution
 from explainers.gradients.scores import Score, differentiable
-from explainers.masking import replacement
 from explainers.model import Model
 from explainers.progress import Progress
 from explainers.schema import Modality
@@ -80,14 +80,13 @@ class IntegratedGradients(Explainer):
     def explain(self, problem: Problem, progress: Progress) -> Attribution:
         """Integrals of the target, or of all outputs."""
         with differentiable(problem, self.space) as score:
-            paths, reference = self._paths(problem, score)
+            paths, reference = paths_from(problem, score, self.baseline, self.background, self.seed)
             targets = None if problem.all_outputs else problem.targets
             scores = output_scores(score, paths.cases, problem.device)
-            base = _base_value(score, paths, problem)
+            base = base_values(score, paths, problem)
             output = problem.of_targets(scores)
             found = self._integral(score, paths, output - base, targets, scores.shape[1], problem, progress)
-        inputs = tuple(range(1, paths.cases.ndim))
-        gap = output - base - found.values.sum(axis=inputs)
+        gap = completeness_gap(output, base, found.values)
         evaluations = found.evaluations + len(paths.cases) + paths.baselines.shape[0] * paths.per_case
         known = {"exact": False, "evaluations": evaluations, "completeness_gap": gap, "seed": self.seed}
         return attribution(
@@ -120,28 +119,7 @@ class IntegratedGradients(Explainer):
         many = integrate(score, paths, steps, targets, outputs, problem.device, progress)
         return _Integral(many.mean(), many.error(), paths.count * steps, {"steps": steps})
 
-    def _paths(self, problem: Problem, score: Score) -> tuple[Paths, Reference]:
-        cases = module_inputs(problem.model, problem.cases.X)
-        if self.baseline == "background":
-            background = problem.reference_cases(self.background, self.seed)
-            inputs = module_inputs(problem.model, background.X)
-            return Paths(cases, inputs[None]), problem.reference(background, score.space)
-        known = module_inputs(problem.model, problem.data.X)
-        fill, words = replacement(self.baseline, cases, problem.data, known)
-        return Paths(cases, fill[:, None]), Reference(1, "baseline", score.space, words)
-
     @classmethod
     def why_not_here(cls, model: Model, data: Dataset) -> str | None:
         """Tables must hold numbers."""
         return not_numeric(model, data)
-
-
-def _base_value(score: Score, paths: Paths, problem: Problem) -> np.ndarray:
-    """The target's score at each case's baseline, averaged over the reference cases."""
-    flat = paths.baselines.reshape(-1, *paths.cases.shape[1:])
-    scores = (
-        output_scores(score, flat, problem.device)
-        .reshape(*paths.baselines.shape[:2], -1)
-        .mean(axis=1, dtype=np.float64)
-    )
-    return problem.of_targets(np.broadcast_to(scores, (len(paths.cases), scores.shape[1])).astype(np.float32))

@@ -1,9 +1,10 @@
-"""``python -m benchmarks page | explainers | trees | blackbox | workers | faults``: measure, print, and write the results down."""
+"""``python -m benchmarks page | explainers | trees | blackbox | images | workers | faults``: measure, print, and write the results down."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 # Before anything that computes is imported: two threads for everybody, and none that spins while it waits.
@@ -70,6 +71,20 @@ def main() -> None:
     )
     blackbox.add_argument("--only", nargs="*", default=[], help="words of the sections to run")
     blackbox.add_argument("--out", type=Path, default=RESULTS / "blackbox.md")
+    images = kinds.add_parser(
+        "images", help="our explanations of pictures beside captum, pytorch-grad-cam, zennit, shap and lime"
+    )
+    images.add_argument(
+        "--peers",
+        type=Path,
+        help="a folder for the peers' own environment, made where it is not there; without it the run has those of this environment",
+    )
+    images.add_argument(
+        "--patience", type=float, default=3.0, help="seconds for the runs of one side; slow ones get fewer"
+    )
+    images.add_argument("--quick", action="store_true", help="small pictures: to try the script")
+    images.add_argument("--only", nargs="*", default=[], help="words of the sections to run")
+    images.add_argument("--out", type=Path, default=RESULTS / "images.md")
     workers = kinds.add_parser("workers", help="what it costs that models live in processes of their own")
     workers.add_argument("--repeats", type=int, default=100, help="of a short call; longer ones fewer times")
     workers.add_argument("--out", type=Path, default=RESULTS / "workers.md")
@@ -95,6 +110,10 @@ def main() -> None:
         from benchmarks.blackbox import measure_all as measure_blackbox
 
         measure_blackbox(chosen.data, chosen.only, chosen.patience, chosen.out)
+    elif chosen.kind == "images":
+        from benchmarks.images import measure_all as measure_images
+
+        measure_images(chosen.peers, chosen.only, chosen.patience, chosen.quick, sys.argv[1:], chosen.out)
     elif chosen.kind == "faults":
         from benchmarks.faults import count
 

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 
 import explainers as ex
+from dashboard.checks import Check, Report
 from dashboard.costs import MINUTES, Costs, Partial, cost_text
 from dashboard.early import Early
 from dashboard.running import Run, Runs
@@ -108,6 +109,9 @@ class Engine(Protocol):
     def explain(self, model: ex.Model, data: ex.Dataset, explainer: ex.Explainer, rows: Any, target: Any, progress: ex.Progress | None) -> ex.Explanation:  # fmt: skip
         """What `explainers.explain` returns."""
 
+    def check_map(self, model: ex.Model, data: ex.Dataset, check: Check, result: ex.Attribution | None, progress: ex.Progress) -> Report:  # fmt: skip
+        """What `dashboard.checks.measured` returns."""
+
     def predict(self, model: ex.Model, data: ex.Dataset, cases: ex.Dataset | None = None) -> np.ndarray:
         """Predictions for all rows, or for other cases with the schema of `data`; ``(n, k)``."""
 
@@ -193,6 +197,17 @@ class Compute:
             cost_text(explainer, data, rows, seconds),
             seconds if seconds and seconds > MINUTES else 0.0,
         )
+
+    def checking(self, title: str, model: ex.Model, data: ex.Dataset, check: Check, result: ex.Attribution | None) -> Job:  # fmt: skip
+        """A check of a map as something to run later with progress."""
+        key = ("check", model.digest, model.space, *model.classes, data.digest, check)
+
+        def run(progress: ex.Progress) -> Any:
+            return self.kept(
+                key, lambda: self.engine.check_map(model, data, check, result, progress), progress
+            )
+
+        return Job(title, key, run)
 
     def predict(self, model: ex.Model, data: ex.Dataset, cases: ex.Dataset) -> np.ndarray:
         """Predictions for a few cases with the schema of `data`, ``(m, k)``, not kept."""

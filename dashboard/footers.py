@@ -8,7 +8,7 @@ from typing import Any
 
 from dashboard.figures.numbers import counted, fixed
 from dashboard.figures.text import plain_text
-from explainers import EXPLAINERS, Explanation, Reference, settings_of
+from explainers import EXPLAINERS, Contrast, Explanation, Reference, settings_of
 
 _SPACES = {"probability": "probability scale", "raw": "raw score", "target": "target units"}
 
@@ -27,7 +27,8 @@ def reproduction_line(result: Explanation, which: str | None = None) -> str:
     if rows is not None:
         arguments.append("rows=cases" if isinstance(rows, str) else f"rows={which or _rows(list(rows))}")
     if facts.get("target") is not None:
-        arguments.append(f"target={facts['target']!r}")
+        contrast = "ex." if isinstance(facts["target"], Contrast) else ""
+        arguments.append(f"target={contrast}{facts['target']!r}")
     if facts.get("background") is not None:
         arguments.append("background=background")
     return f"ex.explain({', '.join(arguments)})"

@@ -20,16 +20,20 @@ import explainers as ex
 from dashboard import session
 from dashboard.compute import Job
 from dashboard.costs import FORESEEABLE, duration
+from dashboard.export import file_name
 from dashboard.figures.plain import plain_text
 from dashboard.linked import linked_host
 from dashboard.markdown import literal
-from dashboard.panels.panel import Block, Page, Panel
+from dashboard.panels.panel import Block, Offers, Page, Panel
+from dashboard.privacy import download
 from dashboard.running import Run
 from dashboard.view import View
 
 log = logging.getLogger("whyboard")
 
 FAILED = "This could not be shown: an unexpected {}. Your data and selection are still here."
+
+BINARY = "application/octet-stream"
 
 #: Seconds of work before a bar appears: what is quicker shows only its skeleton.
 PATIENCE = 0.6
@@ -53,6 +57,7 @@ def draw(page: Page) -> None:
     key = f"{page.name}:{view.workspace.key}"
     payload = {"layout": page.layout, "blocks": gather(page, view)}
     linked_host(payload, key=key, on_event=partial(handle, page))
+    _files(page, view)
     if view.pending:
         _work(view)
 
@@ -72,6 +77,21 @@ def gather(page: Page, view: View) -> list[Block]:
             log.error("unexpected %s in the panel %s\n%s", type(error).__name__, panel.name, trace)
             blocks += _refused(panel, FAILED.format(type(error).__name__), view)
     return blocks
+
+
+def _files(page: Page, view: View) -> None:
+    """What panels offer to save that is more than a table, as links that are this visitor's alone."""
+    for panel in page.panels:
+        if not isinstance(panel, Offers):
+            continue
+        try:
+            offered = panel.files(view)
+        except ex.ExplainerError:
+            continue  # its blocks say why
+        for place, file in enumerate(offered):
+            name = file_name(file.title, file.ending)
+            key = f"save:{page.name}:{panel.name}:{place}"
+            download(literal(file.label), file.content, name, key=key, mime=BINARY, kind="tertiary")
 
 
 def handle(page: Page, event: Mapping[str, Any]) -> None:

@@ -109,3 +109,19 @@ def picture_methods(refused: Refused) -> tuple[ex.Explainer, ...]:
     """The explainers of pictures that apply to the model, in the order in which they are shown."""
     offered = (ex.GradCam(), ex.IntegratedGradients(), ex.Saliency(), ex.Occlusion())
     return tuple(method for method in offered if refused(type(method)) is None)
+
+
+def picture_choices(refused: Refused) -> tuple[ex.Explainer, ...]:
+    """Every explainer that gives a map of one picture and applies to the model: those shown first, then the others."""
+    first = picture_methods(refused)
+    known = {type(method) for method in first}
+    others = [kind for kind in PICTURE_KINDS if kind not in known and refused(kind) is None]
+    return (*first, *(kind() for kind in others))
+
+
+#: The kinds of explainers that give a map of one picture.
+PICTURE_KINDS: tuple[type[ex.Explainer], ...] = tuple(
+    kind
+    for kind in ex.EXPLAINERS
+    if kind.scope == "case" and "image" in kind.modalities and kind.returns is ex.Attribution
+)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal
 
+from dashboard.regions import Region
+
 Sort = Literal["high", "low", "near", "file"]
 Show = Literal["all", "right", "wrong"]
 
@@ -39,6 +41,11 @@ class Selection:
         suggestions: whether counterfactuals are asked for.
         feature: the feature whose effect the overview shows.
         method: the picture method shown large.
+        methods: the picture methods shown, by name; ``None`` for those that are shown first.
+        against: the class that the explained one is contrasted with, "why this and not that"; ``None`` for no contrast.
+        region: the region of the picture that maps are read in.
+        fill: what taken-away pixels show where the map is checked by taking them away; empty where it is not.
+        scrambled: whether the map is checked against scrambled weights.
         cancelled: titles of long computations that were stopped by hand.
     """
 
@@ -55,11 +62,20 @@ class Selection:
     suggestions: bool = False
     feature: str | None = None
     method: str = "GradCam"
+    methods: tuple[str, ...] | None = None
+    against: Any = None
+    region: Region | None = None
+    fill: str = ""
+    scrambled: bool = False
     cancelled: frozenset[str] = frozenset()
 
     def pick(self, row: int) -> Selection:
-        """Another case: what was edited or asked of the former one does not carry over."""
-        return self.change(row=int(row), edits=(), suggestions=False)
+        """Another case: what was edited or asked of the former one does not carry over, nor a mask that was loaded for it.
+
+        A region that was drawn stays: what stands in the same place of many pictures can be followed from one to the next.
+        """
+        drawn = self.region if self.region is None or self.region.points else None
+        return self.change(row=int(row), edits=(), suggestions=False, region=drawn, fill="", scrambled=False)
 
     def edit(self, *changes: tuple[str, float]) -> Selection:
         """Set features to new codes, keeping the other edits."""

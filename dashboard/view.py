@@ -11,6 +11,7 @@ import numpy as np
 
 import explainers as ex
 from dashboard import policy
+from dashboard.checks import Check, Report
 from dashboard.compute import Compute, Failure, Job
 from dashboard.costs import Partial
 from dashboard.early import Early
@@ -126,6 +127,22 @@ class View:
         found = self.compute.known(self.model, self.data, explainer, rows, target)
         if isinstance(found, Failure):
             raise ex.ExplainerError(found.message)
+        return found
+
+    def checked(self, title: str, check: Check, result: ex.Attribution | None) -> Report | None:
+        """What a check of a map found, if it is known; else it is queued, and this is ``None``.
+
+        Raises `ExplainerError` where it failed before, or was stopped by hand.
+        """
+        job = self.compute.checking(title, self.model, self.data, check, result)
+        found: Any = self.compute.store.get(job.key)
+        if isinstance(found, Failure):
+            raise ex.ExplainerError(found.message)
+        if found is None:
+            if title in self.selection.cancelled:
+                raise Stopped(f"Stopped: {title}. Nothing is lost; choose “compute again” to resume.")
+            self._queue(job)
+        assert isinstance(found, Report | None)
         return found
 
     def _queue(self, job: Job) -> None:

@@ -27,7 +27,7 @@ else:
     torch = lazily("torch")
 
 #: How long a portion of predictions may take before progress is reported.
-PORTION_SECONDS = 0.25
+PORTION_SECONDS = 1.0
 
 #: What a row takes, in inputs and outputs of the largest layer: a portion on a processor (64 MB) then has some 16 MB of those.
 LAYERS = 4

@@ -19,6 +19,9 @@ from dashboard.figures.text import plain_text, safe_text
 
 CLIP = 99.9  # percentile of |value| at which the colour is full
 
+#: Steps of a painted map on either side of zero, and how many of its values on a side are sent at most.
+STEPS, MOST_SIDE = 127, 512
+
 
 def layer_png(image: np.ndarray, upscale: int = 1) -> str:
     """A picture ``(c, h, w)`` with values in 0..1 as a PNG data URI: one channel is grey, three RGB, four RGBA.
@@ -39,21 +42,47 @@ def layer_png(image: np.ndarray, upscale: int = 1) -> str:
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
 
 
+def as_seen(image: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
+    """A picture ``(c, h, w)`` from 0 to 1 in channels that a screen has; it stays as it is where it lies there already."""
+    low, high = ends
+    if low < 0:
+        image = (image - low) / max(high - low, 1e-9)
+    elif high > 1:
+        image = image / high
+    return image if len(image) in (1, 3, 4) else image.mean(axis=0, keepdims=True)
+
+
 def overlay_values(values: np.ndarray, limit: float | None = None) -> dict[str, Any]:
-    """A signed map for the browser to paint: ``{"values", "shape", "limit"}``.
+    """A signed map for the browser to paint, in bytes: ``{"values", "shape", "limit", "signed"}``.
+
+    Of a map with more than `MOST_SIDE` values on a side, blocks are averaged: what is painted is no finer than a screen.
 
     Args:
         values: ``(1 | c, h, w)``; channels are summed. NaN is nothing.
         limit: where the colour is full on both sides of zero; by default the map's own `map_limit`. Give the
             same to several maps of one method, so that they share one scale.
     """
-    flat = _flat(values)
-    data = base64.b64encode(np.ascontiguousarray(flat, dtype="<f4").tobytes()).decode("ascii")
+    flat = averaged(_flat(values), MOST_SIDE)
+    full = map_limit(values) if limit is None else float(limit)
+    steps = np.rint(np.clip(flat / full, -1.0, 1.0) * STEPS).astype("i1")
     return {
-        "values": {"dtype": "f4", "bdata": data},
-        "shape": [int(size) for size in flat.shape],
-        "limit": map_limit(values) if limit is None else float(limit),
+        "values": {"dtype": "i1", "bdata": base64.b64encode(steps.tobytes()).decode("ascii")},
+        "shape": [int(size) for size in steps.shape],
+        "limit": STEPS,
+        "signed": bool((np.asarray(values) < 0).any()),
     }
+
+
+def averaged(image: np.ndarray, most: int) -> np.ndarray:
+    """A picture or map ``(…, h, w)`` with at most so many values on a side, each the mean of a square block."""
+    every = -(-max(image.shape[-2:]) // most)
+    if every <= 1:
+        return image
+    for side in (-2, -1):
+        edges = np.arange(0, image.shape[side], every)
+        sizes = np.diff([*edges, image.shape[side]])
+        image = np.add.reduceat(image, edges, axis=side) / (sizes[:, None] if side == -2 else sizes)
+    return image
 
 
 def map_limit(*maps: np.ndarray) -> float:
@@ -62,13 +91,6 @@ def map_limit(*maps: np.ndarray) -> float:
     limit = float(np.percentile(sizes, CLIP)) if len(sizes) else 0.0
     # Where hardly any pixel has a value, the percentile is 0 and would hide them all.
     return limit or float(sizes.max(initial=0.0)) or 1.0
-
-
-def region_share(values: np.ndarray, region: np.ndarray) -> tuple[float, float]:
-    """How much of |value| lies inside a region, and how much of the picture the region is."""
-    sizes = np.abs(_flat(values))
-    total = float(sizes.sum())
-    return (float(sizes[region].sum()) / total if total else float("nan")), float(np.mean(region))
 
 
 def class_bars(

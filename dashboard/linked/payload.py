@@ -32,9 +32,14 @@ built. Ids and values of options travel as they are, for they come back in event
     table    columns: [{id, label, align?: left|right, button?}…], rows: [{id, cells: [{text, whole?, tone?, bold?}…], button?}…],
              caption?    button: {id, label}; a row is as long as the columns are many
     image    tiles: [{id, base?, overlay?, title?, caption?, grey?, selected?}…], tile_size? (px), click?, tools?,
-             opacity?, threshold? (0 to 1), colours?: signed|heat|contour (where the reader's choice starts)
+             opacity?, strongest? (0 to 1: the share of the pixels shown), colours?: auto|signed|heat|contour
+             (where the reader's choice starts; auto: as each map has signs or not)
       base      "data:image/png;base64,…"
-      overlay   {values, shape: [h, w], limit, smooth?}: painted by the browser, symmetric about zero, full at ±limit
+      overlay   {values, shape: [h, w], limit, smooth?, signed?}: painted by the browser, symmetric about zero, full at ±limit
+    maps     base, size: [h, w] (of the picture itself), tiles: [{id, title, whole? (the title when large), overlay?, caption?,
+             note?, selected?}…], large? (an id), plain_title?, region?, opacity?, strongest?, colours?
+             One picture and several maps over it: plain and large side by side, all below; zoom and region are one for all.
+      region    {points: [[x, y]…]} or {mask: {bits, shape: [h, w]}}: shares of the picture's sides, or one bit for each place
     list     items: [{id, title, value?, caption?, share? (0 to 1, a thin bar), picture? (a PNG as `base`)}…],
              selected? (an id)
     tone     raises|lowers|changed|muted
@@ -46,6 +51,7 @@ Events, each with a growing `seq`, as `on_event` gets them:
     {type: "click", block, point, curve, index}   point: the trace's customdata at that place
     {type: "table", block, id, row | column}      a button in a table
     {type: "tile", block, id}                     a picture was chosen
+    {type: "region", block, id, region}           a region was drawn or loaded; null: it was taken away
     {type: "list", block, id}                     an entry of a list was chosen
 """
 
@@ -66,7 +72,7 @@ Item = Mapping[str, Any]
 
 STYLES = ("big", "lead", "sentence", "caption", "warning")
 TONES = ("raises", "lowers", "changed", "muted")
-COLOURS = ("signed", "heat", "contour")
+COLOURS = ("auto", "signed", "heat", "contour")
 BREAKPOINTS = ("wide", "medium", "narrow")
 PNG = "data:image/png;base64,"
 AREA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -79,7 +85,8 @@ BLOCKS = {
     "controls": ("controls", "search row"),
     "table": ("columns rows", "caption"),
     "list": ("items", "selected"),
-    "image": ("tiles", "tile_size click tools opacity threshold colours"),
+    "image": ("tiles", "tile_size click tools opacity strongest colours"),
+    "maps": ("base size tiles", "large plain_title region opacity strongest colours"),
 }
 CONTROL_COMMON = ("id kind label", "whole note locked")
 CONTROLS = {
@@ -94,7 +101,20 @@ CONTROLS = {
 
 #: Fields that are read by people, and how much of one is sent at most.
 SHOWN = frozenset(
-    ["title", "footer", "caption", "text", "label", "whole", "note", "unit", "display", "alt", "suffix"]
+    [
+        "title",
+        "footer",
+        "caption",
+        "text",
+        "label",
+        "whole",
+        "note",
+        "unit",
+        "display",
+        "alt",
+        "suffix",
+        "plain_title",
+    ]
 )
 LONGEST_SHOWN = 2000
 
@@ -130,7 +150,7 @@ def shown(payload: Item) -> dict[str, Any]:
 def _shown(name: str, value: Any) -> Any:
     if isinstance(value, str):
         return visible(value[:LONGEST_SHOWN]) if name in SHOWN else value
-    if isinstance(value, Mapping) and name not in ("figure", "spark", "overlay"):
+    if isinstance(value, Mapping) and name not in ("figure", "spark", "overlay", "region"):
         return shown(value)
     if isinstance(value, (list, tuple)):
         return [_shown(name, one) for one in value]
@@ -240,10 +260,30 @@ def _check_image(place: str, block: Item) -> None:
         where = f"{place}: tile {tile['id']!r}"
         _fields(where, tile, "id", "base overlay title caption grey selected")
         _check_png(f"{where}: base", tile.get("base"))
-        if overlay := tile.get("overlay"):
-            _fields(f"{where}: overlay", overlay, "values shape limit", "smooth")
-            if not _is_number(overlay["limit"]) or overlay["limit"] <= 0:
-                raise PayloadError(f"{where}: overlay `limit` is above 0, found {overlay['limit']!r}")
+        _check_overlay(where, tile)
+
+
+def _check_maps(place: str, block: Item) -> None:
+    if "colours" in block:
+        _one_of(f"{place}: colours", block["colours"], COLOURS)
+    _check_png(f"{place}: base", block["base"])
+    names = []
+    for tile in _unique(f"{place}: tile", block["tiles"]):
+        where = f"{place}: tile {tile['id']!r}"
+        _fields(where, tile, "id title", "whole overlay caption note selected")
+        _check_overlay(where, tile)
+        names.append(tile["id"])
+    if block.get("large") is not None:
+        _one_of(f"{place}: large", block["large"], names)
+    if (region := block.get("region")) is not None:
+        _fields(f"{place}: region", region, "", "points mask")
+
+
+def _check_overlay(where: str, tile: Item) -> None:
+    if overlay := tile.get("overlay"):
+        _fields(f"{where}: overlay", overlay, "values shape limit", "smooth signed")
+        if not _is_number(overlay["limit"]) or overlay["limit"] <= 0:
+            raise PayloadError(f"{where}: overlay `limit` is above 0, found {overlay['limit']!r}")
 
 
 def _check_png(where: str, source: Any) -> None:
@@ -258,6 +298,7 @@ CHECKS: dict[str, Callable[[str, Item], None]] = {
     "table": _check_table,
     "list": _check_list,
     "image": _check_image,
+    "maps": _check_maps,
 }
 
 

@@ -8,11 +8,14 @@ from dashboard.panels.classes import Classes
 from dashboard.panels.effect import FeatureEffect
 from dashboard.panels.facts import Facts
 from dashboard.panels.importance import GlobalImportance
+from dashboard.panels.map_checks import MapChecks
 from dashboard.panels.panel import Page
 from dashboard.panels.picture import Picture
 from dashboard.panels.pictures_together import PicturesTogether
 from dashboard.panels.prediction import Prediction
 from dashboard.panels.reasons import Reasons
+from dashboard.panels.received import Received
+from dashboard.panels.region import RegionOfInterest
 from dashboard.panels.strip import Strip
 from dashboard.panels.suggestions import Suggestions
 from dashboard.panels.what_if import WhatIf
@@ -35,7 +38,7 @@ CASE_TABLE = Page(
 
 CASE_PICTURE = Page(
     "case",
-    (Strip(), CaseList(), Picture(), Classes()),
+    (Strip(), CaseList(), Picture(), MapChecks(), Classes(), RegionOfInterest(), Received()),
     {
         "wide": {
             "columns": [0.62, 1.0, 0.8, 0.8],

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from dashboard.figures.images import layer_png
+from dashboard.figures.images import as_seen, layer_png
 from dashboard.figures.numbers import Scale, counted
 from dashboard.figures.text import plain_text
 from dashboard.panels.panel import Block, Event
@@ -162,7 +162,7 @@ def thumb(image: np.ndarray) -> str:
     """A small copy of a picture ``(c, h, w)`` as a PNG, by taking every so many pixels."""
     every = max(1, max(image.shape[1:]) // THUMB)
     small = image[:, ::every, ::every]
-    return layer_png(small / max(float(small.max()), 1.0))
+    return layer_png(as_seen(small, (float(small.min()), float(small.max()))))
 
 
 def _jump(view: View, value: object) -> Selection:

@@ -6,6 +6,7 @@ from dashboard.figures.images import class_bars
 from dashboard.figures.numbers import Scale
 from dashboard.figures.text import plain_text
 from dashboard.panels.panel import Block, Event
+from dashboard.panels.picture import against
 from dashboard.panels.prediction import calibration
 from dashboard.selection import Selection
 from dashboard.view import View
@@ -53,9 +54,36 @@ class Classes:
                 "alt": "The outputs of the model for this picture",
                 "footer": "Click a class to explain it.",
             },
+            *self._contrast(view),
+        ]
+
+    def _contrast(self, view: View) -> list[Block]:
+        """Why this and not that, where there are more than two: of two one is what the other is not."""
+        classes = view.model.classes
+        if len(classes) < 3:
+            return []
+        chosen = against(view)
+        options = [{"value": -1, "label": "no other: this class alone"}]
+        options += [
+            {"value": place, "label": plain_text(name)}
+            for place, name in enumerate(classes)
+            if name != view.target
+        ]
+        control = {
+            "id": "against",
+            "kind": "select",
+            "label": f"Why “{plain_text(view.class_name, 40)}” and not …",
+            "value": -1 if chosen is None else classes.index(chosen),
+            "options": options,
+        }
+        return [
+            {"id": "classes.contrast", "kind": "controls", "area": self.area, "controls": [control]},
         ]
 
     def apply(self, event: Event, view: View) -> Selection:
+        if event["type"] == "control" and event["id"] == "against":
+            place = int(event["value"])
+            return view.selection.change(against=view.model.classes[place] if place >= 0 else None)
         point = event.get("point")
         if isinstance(point, (int, float)) and view.model.classes:
             return view.selection.change(target=view.model.classes[int(point)])

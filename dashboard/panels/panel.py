@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from dashboard.selection import Selection
 from dashboard.view import View
@@ -41,6 +41,24 @@ class Panel(Protocol):
     def apply(self, event: Event, view: View) -> Selection:
         """The selection after an event in one of its blocks."""
         return view.selection
+
+
+class File(NamedTuple):
+    """Something to save: what stands on the button, the words and the ending of its name, and what it holds."""
+
+    label: str
+    title: str
+    ending: str
+    content: bytes
+
+
+@runtime_checkable
+class Offers(Protocol):
+    """A panel with something to save that is more than a table."""
+
+    def files(self, view: View) -> list[File]:
+        """What may be saved as things stand. Raises `ExplainerError` where nothing can be."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,11 +17,14 @@ import numpy as np
 import pandas as pd
 
 import explainers as ex
+from dashboard.checks import Check
 from dashboard.workers.protocol import ProtocolError
+
+REPORTS = (Check, ex.Curve, ex.Faithfulness, ex.Randomisation)
 
 CLASSES: dict[str, type] = {
     kind.__name__: kind
-    for kind in (*ex.EXPLAINERS, *ex.Explanation.KINDS.values(), ex.Feature, ex.Relation, ex.Schema, ex.Reference, ex.Limits, ex.Contrast, ex.Preparation)
+    for kind in (*ex.EXPLAINERS, *ex.Explanation.KINDS.values(), ex.Feature, ex.Relation, ex.Schema, ex.Reference, ex.Limits, ex.Contrast, ex.Preparation, *REPORTS)
 }  # fmt: skip
 
 #: Values inside each other.

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 import explainers as ex
+from dashboard.checks import Check, Report
 from dashboard.workers import answers
 from dashboard.workers.pool import Pool
 from dashboard.workers.supervisor import Sound
@@ -98,6 +99,18 @@ class Remote:
         found: ex.Explanation = self._ask("explain", model, data, seconds, report, sound, **asked)
         where = ex.Provenance(model, data, explainer, rows, target, None)
         return dataclasses.replace(found, provenance=where)
+
+    def check_map(self, model: ex.Model, data: ex.Dataset, check: Check, result: ex.Attribution | None, progress: ex.Progress) -> Report:  # fmt: skip
+        """`dashboard.checks.measured` in a worker."""
+        seconds = self.pool.parent.terms.explain_seconds
+
+        def report(done: int, total: int, partial: ex.Explanation | None = None) -> None:  # noqa: ARG001
+            progress(done, total)
+
+        sound = lambda found: answers.checked(found, check)  # noqa: E731
+        asked = {"check": check, "result": result}
+        found: Report = self._ask("check_map", model, data, seconds, report, sound, **asked)
+        return found
 
     def check(self, model: ex.Model, data: ex.Dataset) -> None:
         """Try two rows; raises `SchemaMismatch` or `ModelFailure` with what does not fit."""

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 import explainers as ex
+from dashboard.checks import Check, Report, measured
 from dashboard.workers import codec
 from dashboard.workers.protocol import Channel, Closed, Kind, Message
 
@@ -180,6 +181,10 @@ def _explain(held: Held, progress: ex.Progress, model: Mapping[str, Any], data: 
     return result
 
 
+def _check_map(held: Held, progress: ex.Progress, model: Mapping[str, Any], data: str, check: Check, result: ex.Attribution | None) -> Report:  # fmt: skip
+    return measured(held.model(**model), held.data[data], check, result, progress)
+
+
 def _cases(held: Held, data: str, rows: Any) -> Any:
     """Positions as they are; edited cases of a table come as codes under the schema of the data held."""
     if isinstance(rows, np.ndarray) and rows.dtype.kind == "f":
@@ -194,4 +199,5 @@ VERBS: dict[str, Callable[..., Any]] = {
     "applicable": _applicable,
     "predict": _predict,
     "explain": _explain,
+    "check_map": _check_map,
 }

@@ -14,6 +14,7 @@ from explainers.dataset import Dataset
 from explainers.explainer import Problem
 from explainers.explanation import Reference
 from explainers.games.game import Chosen, of_targets
+from explainers.games.sharing import PORTION_SECONDS
 from explainers.model import Model
 from explainers.sampling.groups import Groups, feature_units, unit_name
 from explainers.staged import Mixture
@@ -78,6 +79,11 @@ class FeatureGame:
         """Memory that one coalition of one case takes: codes, mask, the decoded frame, and the model's own."""
         b, d = self.background.shape
         return int(b * (32 * d + MODEL_ROW_BYTES))
+
+    @property
+    def portion_seconds(self) -> float:
+        """How long a portion of coalitions should take."""
+        return PORTION_SECONDS
 
     @property
     def pace(self) -> float | None:

@@ -40,6 +40,10 @@ class Game(Protocol):
         """Memory that one coalition of one case takes."""
 
     @property
+    def portion_seconds(self) -> float:
+        """How long a portion of coalitions should take: then progress is told, and may stop it."""
+
+    @property
     def pace(self) -> float | None:
         """Seconds that one coalition of one case takes, where they are known."""
 

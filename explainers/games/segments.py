@@ -16,7 +16,7 @@ from explainers.explainer import Problem
 from explainers.explanation import Reference
 from explainers.games.game import Chosen, of_targets
 from explainers.games.segmentation import Segments, segment_means, segmented
-from explainers.games.sharing import distinct
+from explainers.games.sharing import PICTURES_SECONDS, distinct
 from explainers.lazily import lazily
 from explainers.masking import replacement
 from explainers.model import Model
@@ -94,6 +94,11 @@ class SegmentGame:
     def references(self) -> int:
         """One: the fill."""
         return 1
+
+    @property
+    def portion_seconds(self) -> float:
+        """How long a portion of coalitions should take."""
+        return PICTURES_SECONDS
 
     @property
     def pace(self) -> float | None:

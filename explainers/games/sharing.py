@@ -18,3 +18,7 @@ def distinct(
     keys = packed.view(f"V{packed.shape[1]}").ravel()
     _, first, shared = np.unique(keys, return_index=True, return_inverse=True)
     return first.astype(np.int64), shared.astype(np.int64)
+
+
+#: Seconds after which a portion of coalitions reports, and may be stopped. Networks on pictures are quick only with several at a time.
+PORTION_SECONDS, PICTURES_SECONDS = 0.2, 1.0

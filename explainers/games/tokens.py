@@ -18,7 +18,7 @@ from explainers.errors import InvalidSetting
 from explainers.explainer import Problem
 from explainers.explanation import Reference
 from explainers.games.game import Chosen, of_targets
-from explainers.games.sharing import distinct
+from explainers.games.sharing import PORTION_SECONDS, distinct
 from explainers.model import Model
 
 Words = Literal["distinct", "each"]
@@ -92,6 +92,11 @@ class TokenGame:
     def references(self) -> int:
         """One: the text without its words."""
         return 1
+
+    @property
+    def portion_seconds(self) -> float:
+        """How long a portion of coalitions should take."""
+        return PORTION_SECONDS
 
     @property
     def pace(self) -> float | None:

@@ -16,9 +16,6 @@ from explainers.device import over_chunks, pick
 from explainers.games.game import Game
 from explainers.progress import Progress
 
-#: Seconds after which a portion of coalitions reports, and may be stopped.
-PORTION_SECONDS = 0.2
-
 #: Memory for the answers of one job, and for the sums of the cases that are open at a time.
 JOB_BYTES, STATE_BYTES = 2**25, 2**28
 
@@ -115,7 +112,9 @@ def ask(
                 closed = n + 1
 
     # codes and frames are built in main memory, wherever the model computes
-    over_chunks(compute, int(starts[-1]), game.row_bytes, pick("cpu"), progress, PORTION_SECONDS, game.pace)
+    over_chunks(
+        compute, int(starts[-1]), game.row_bytes, pick("cpu"), progress, game.portion_seconds, game.pace
+    )
     close_up_to(len(jobs))
     return int(starts[-1])
 

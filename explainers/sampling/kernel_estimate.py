@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float, Int
 from explainers.device import over_chunks, pick
 from explainers.games.game import Game
 from explainers.progress import Progress
-from explainers.sampling.asking import PORTION_SECONDS, Found
+from explainers.sampling.asking import Found
 from explainers.sampling.coalitions import Coalitions, coalitions
 from explainers.sampling.polynomial import Polynomial
 from explainers.sampling.proxy import corrected
@@ -239,7 +239,13 @@ class _Block:
         if each:  # codes and frames are built in main memory, wherever the model computes
             game = self.estimate.game
             over_chunks(
-                compute, len(still) * each, game.row_bytes, pick("cpu"), progress, PORTION_SECONDS, game.pace
+                compute,
+                len(still) * each,
+                game.row_bytes,
+                pick("cpu"),
+                progress,
+                game.portion_seconds,
+                game.pace,
             )
 
     def _solve(self, i: int, now: Int[np.ndarray, " q"], look: Look) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import explainers as ex
+from dashboard.checks import Check, Report, measured
 from dashboard.compute import Compute, Store
 
 
@@ -28,6 +29,9 @@ class InProcess:
 
     def predict(self, model: ex.Model, data: ex.Dataset, cases: ex.Dataset | None = None) -> np.ndarray:
         return model.predict((data if cases is None else cases).X)
+
+    def check_map(self, model: ex.Model, data: ex.Dataset, check: Check, result: ex.Attribution | None, progress: ex.Progress) -> Report:  # fmt: skip
+        return measured(model, data, check, result, progress)
 
     def explain(self, model: ex.Model, data: ex.Dataset, explainer: ex.Explainer, rows: Any, target: Any, progress: ex.Progress | None) -> Any:  # fmt: skip
         return ex.explain(model, data, explainer, rows, target, progress=progress)

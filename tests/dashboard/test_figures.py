@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -17,7 +18,7 @@ from dashboard.figures.beeswarm import beeswarm
 from dashboard.figures.contributions import Part, in_rows_of, parts, pooled
 from dashboard.figures.counterfactual import changes, suggestion_table
 from dashboard.figures.effect import effect
-from dashboard.figures.images import class_bars, layer_png, map_limit, overlay_values, region_share
+from dashboard.figures.images import averaged, class_bars, layer_png, map_limit, overlay_values
 from dashboard.figures.importance import group_title, importances, in_scale
 from dashboard.figures.numbers import Scale, counted, fixed, number, percent, r_squared
 from dashboard.figures.palette import ACCENT, FADED, LOWERS, NEUTRAL, RAISES, by_sign
@@ -639,11 +640,41 @@ def test_overlay_sums_channels_and_is_clipped_at_the_percentile() -> None:
     values = np.random.default_rng(0).normal(size=(3, 20, 20))
     overlay = overlay_values(values)
     summed = values.sum(axis=0)
-    sent = np.frombuffer(base64.b64decode(overlay["values"]["bdata"]), dtype="<f4").reshape(overlay["shape"])
-    assert sent == pytest.approx(summed, abs=1e-6)
-    assert overlay["limit"] == pytest.approx(np.percentile(np.abs(summed), 99.9))
-    assert overlay_values(values, 2.0)["limit"] == 2.0
-    assert map_limit(values, 10 * values) > overlay["limit"]
+    full = np.percentile(np.abs(summed), 99.9)
+    assert map_limit(values) == pytest.approx(full)
+    assert painted(overlay) == pytest.approx(np.clip(summed / full, -1, 1), abs=0.5 / 127 + 1e-9)
+    assert painted(overlay_values(values, 2.0)) == pytest.approx(np.clip(summed / 2, -1, 1), abs=0.5 / 127)
+    assert map_limit(values, 10 * values) > map_limit(values)
+
+
+def painted(overlay: dict[str, Any]) -> np.ndarray:
+    """What the browser makes of a map: from -1 to 1."""
+    steps = np.frombuffer(base64.b64decode(overlay["values"]["bdata"]), dtype=overlay["values"]["dtype"])
+    return steps.reshape(overlay["shape"]) / overlay["limit"]
+
+
+def test_a_map_says_whether_it_has_signs() -> None:
+    assert overlay_values(np.array([[[1.0, -3.0]]]))["signed"]
+    assert not overlay_values(np.array([[[1.0, 0.0]]]))["signed"]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (9, 2), (10, 11)], ids=str)
+def test_averaging_keeps_the_mean_of_each_block(shape: tuple[int, int]) -> None:
+    values = np.random.default_rng(0).normal(size=(2, *shape))
+    found = averaged(values, 4)
+    every = -(-max(shape) // 4)
+    for i in range(found.shape[1]):
+        for j in range(found.shape[2]):
+            block = values[:, i * every : (i + 1) * every, j * every : (j + 1) * every]
+            assert found[:, i, j] == pytest.approx(block.mean(axis=(1, 2)))
+    assert max(found.shape[1:]) <= 4
+    assert averaged(values, 11) is values
+
+
+def test_a_large_map_is_sent_no_finer_than_a_screen() -> None:
+    overlay = overlay_values(np.ones((1, 1500, 40)))
+    assert overlay["shape"] == [500, 14]
+    assert (painted(overlay) == 1).all()
 
 
 def test_limit_is_above_zero_for_sparse_and_empty_maps() -> None:
@@ -651,11 +682,6 @@ def test_limit_is_above_zero_for_sparse_and_empty_maps() -> None:
     sparse[0, 3, 3] = -5.0
     assert map_limit(sparse) == 5.0
     assert map_limit(np.zeros((1, 4, 4))) == 1.0
-
-
-def test_region_share_is_printed_with_the_area() -> None:
-    values = np.array([[[1.0, -3.0], [0.0, 0.0]]])
-    assert region_share(values, np.array([[False, True], [False, False]])) == (0.75, 0.25)
 
 
 def test_class_bars_are_ordered_and_mark_the_target() -> None:

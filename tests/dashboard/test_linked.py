@@ -54,6 +54,14 @@ def payload() -> dict[str, Any]:
             "rows": [{"id": "r", "cells": [{"text": "38"}, {"text": "24", "tone": "changed", "bold": True}]}],
         },
         {"id": "picture", "kind": "image", "column": 1, "tiles": [TILE]},
+        {
+            "id": "maps",
+            "kind": "maps",
+            "column": 1,
+            "base": None,
+            "size": [1, 1],
+            "tiles": [TILE | {"title": "map"}],
+        },
         {"id": "cases", "kind": "list", "column": 1, "items": [{"id": "17", "title": "#17", "share": 0.4}]},
     ]
     return {"blocks": blocks, "layout": {"wide": {"columns": [1, 2]}}}
@@ -107,7 +115,9 @@ def change(path: str, value: Any) -> dict[str, Any]:
         ("blocks.4.tiles.0.base", "https://example.org/x.png", r"tile 'map': base is a data URI"),
         ("blocks.4.tiles.0.overlay.limit", 0, r"overlay `limit` is above 0, found 0"),
         ("blocks.4.colours", "jet", r"colours: 'jet' is none of"),
-        ("blocks.5.items.0.picture", "x.png", r"item '17': picture is a data URI"),
+        ("blocks.5.large", "other", r"large: 'other' is none of \['map'\]"),
+        ("blocks.5.tiles.0.overlay.limit", 0, r"overlay `limit` is above 0, found 0"),
+        ("blocks.6.items.0.picture", "x.png", r"item '17': picture is a data URI"),
         ("layout", {"huge": {"columns": [1]}}, r"layout: \['huge'\] is none of"),
         ("layout.wide.columns", [1, 0], r"columns are weights above 0"),
         ("layout.wide.areas", [["a"]], r"2 columns, but a row of areas has 1"),

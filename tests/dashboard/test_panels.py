@@ -533,26 +533,28 @@ def test_a_click_on_a_class_explains_it(opened: Look) -> None:
     assert Classes().apply(click("classes", "chart", None), view) == view.selection
 
 
+def shown_map(blocks: Blocks) -> dict[str, Any]:
+    """The map shown large, as it is sent."""
+    sent = block(blocks, "picture.maps")
+    found: dict[str, Any] = next(t["overlay"] for t in sent["tiles"] if t["id"] == sent["large"])
+    return found
+
+
 def test_another_class_has_another_map(opened: Look, settle: Settle) -> None:
-    def overlay(view: View) -> Any:
-        return next(
-            t["overlay"]
-            for t in block(settle(view, CASE_PICTURE), "picture.large")["tiles"]
-            if "overlay" in t
-        )
-
     view = opened("digits")
-    assert overlay(view) != overlay(opened("digits", target=str((view.output + 1) % 10)))
+    other = opened("digits", target=str((view.output + 1) % 10))
+    assert shown_map(settle(view, CASE_PICTURE)) != shown_map(settle(other, CASE_PICTURE))
 
 
-def test_a_tile_is_shown_large_and_the_plain_picture_stays(opened: Look, settle: Settle) -> None:
+def test_a_tile_is_shown_large(opened: Look, settle: Settle) -> None:
     view = opened("scans")
     settle(view, CASE_PICTURE)
-    tile = {"type": "tile", "block": "picture.methods", "id": "Occlusion", "seq": 1}
+    tile = {"type": "tile", "block": "picture.maps", "id": "Saliency", "seq": 1}
     after = then(view, Picture().apply(tile, view))
-    assert after.selection.method == "Occlusion"
-    large = block(Picture().blocks(after), "picture.large")["tiles"]
-    assert [one["id"] for one in large] == ["plain", "Occlusion"]
+    assert after.selection.method == "Saliency"
+    sent = block(Picture().blocks(after), "picture.maps")
+    assert sent["large"] == "Saliency"
+    assert [one["id"] for one in sent["tiles"] if one["selected"]] == ["Saliency"]
     assert Picture().apply(tile | {"id": "plain"}, view) == view.selection
 
 
@@ -561,7 +563,7 @@ def test_the_two_scan_models_look_at_different_places(opened: Look, settle: Sett
 
     def peak(model: int) -> tuple[int, int]:
         blocks = settle(opened("scans", model=model), CASE_PICTURE)
-        overlay = next(t["overlay"] for t in block(blocks, "picture.large")["tiles"] if "overlay" in t)
+        overlay = shown_map(blocks)
         packed = overlay["values"]
         values = np.frombuffer(base64.b64decode(packed["bdata"]), dtype=f"<{packed['dtype']}").reshape(
             overlay["shape"]

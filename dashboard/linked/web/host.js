@@ -7,10 +7,11 @@ import { controls } from "./controls.js";
 import { element, keyed, setAttribute, setProperty, setText } from "./dom.js";
 import { image } from "./images.js";
 import { list } from "./list.js";
+import { maps } from "./maps.js";
 import { takeaway } from "./takeaway.js";
 import { table, text } from "./texts.js";
 
-const KINDS = { text, chart, controls, table, image, list };
+const KINDS = { text, chart, controls, table, image, list, maps };
 const WIDTHS = [["wide", 1200], ["medium", 1000], ["narrow", 0]];
 const hosts = new WeakMap(); // Streamlit's element -> Host
 

@@ -1,64 +1,31 @@
-// Pictures with an attribution painted over them. Opacity, threshold and colours never need the server.
+// Pictures with an attribution painted over them. Opacity, the share shown and colours never need the server.
 
 import { element, freshId, keyed, setAttribute, setPicture, setProperty, setText } from "./dom.js";
+import { overlayTools } from "./overlay_tools.js";
 import { paint } from "./overlay.js";
 
-const COLOURS = [["signed", "raises / lowers"], ["heat", "heat"], ["contour", "contour"]];
 const TINY = 64; // px; smaller pictures show their pixels
 
 export function image(body, { emit }) {
   const tools = element("div", "wb-tools", body);
   const tiles = element("div", "wb-tiles", body);
-  const view = { opacity: 0.7, threshold: 0, colours: "signed" };
-  const given = {};
   let shown = new Map();
+  const { view, take } = overlayTools(tools, () => repaint());
 
-  const opacity = tool(tools, "opacity", slider(0.01), (value) => (view.opacity = Number(value)));
-  const threshold = tool(tools, "threshold", slider(0.01), (value) => (view.threshold = Number(value)));
-  const colours = tool(tools, "colours", chooser(), (value) => (view.colours = value));
-
-  function tool(parent, name, input, take) {
-    const label = element("label", "wb-tool", parent);
-    setText(element("span", "wb-label", label), name);
-    label.append(input);
-    input.dataset.tool = name;
-    input.addEventListener("input", () => {
-      take(input.value);
-      for (const tile of shown.values()) tile.show(view);
-    });
-    return input;
+  function repaint() {
+    for (const tile of shown.values()) tile.show(view);
   }
 
   return {
     update(block) {
-      for (const name of ["opacity", "threshold", "colours"]) {
-        if (block[name] === undefined || block[name] === given[name]) continue;
-        view[name] = given[name] = block[name]; // a start value, not a correction of what the reader chose
-      }
-      [opacity.value, threshold.value, colours.value] = [view.opacity, view.threshold, view.colours];
+      take(block);
       tools.hidden = block.tools === false || !block.tiles.some((tile) => tile.overlay);
       setProperty(tiles, "--tile", `${block.tile_size ?? 224}px`);
       const create = ({ id }) => picture(() => emit({ type: "tile", id }), Boolean(block.click));
       shown = keyed(tiles, block.tiles, ({ id }) => `${id}\n${Boolean(block.click)}`, create);
-      for (const tile of shown.values()) tile.show(view);
+      repaint();
     },
   };
-}
-
-function slider(step) {
-  const input = element("input", "wb-slider");
-  for (const [name, value] of Object.entries({ type: "range", min: 0, max: 1, step })) setAttribute(input, name, value);
-  return input;
-}
-
-function chooser() {
-  const input = element("select", "wb-select");
-  for (const [value, label] of COLOURS) {
-    const option = element("option", "", input);
-    option.value = value;
-    setText(option, label);
-  }
-  return input;
 }
 
 function picture(choose, click) {
@@ -95,14 +62,14 @@ function picture(choose, click) {
     canvas.classList.toggle("wb-smooth", Boolean(now.overlay?.smooth));
   }
 
-  /** Opacity is the canvas's own; only threshold, colours and new values need new pixels. */
-  function show({ opacity, threshold, colours }) {
+  /** Opacity is the canvas's own; only the share shown, colours and new values need new pixels. */
+  function show({ opacity, strongest, colours }) {
     if (!tile.overlay) return;
     setProperty(canvas, "opacity", String(opacity));
-    const content = JSON.stringify([tile.overlay, threshold, colours]);
+    const content = JSON.stringify([tile.overlay, strongest, colours]);
     if (content === painted) return;
     painted = content;
-    paint(canvas, tile.overlay, threshold, colours);
+    paint(canvas, tile.overlay, strongest, colours);
   }
 
   return { node, update, show };

@@ -4,7 +4,7 @@ import { element, setAttribute, setText } from "./dom.js";
 
 export function takeaway(node) {
   const bar = element("div", "wb-takeaway", node);
-  const csv = action(bar, "CSV", () => save(wanted.csv));
+  const csv = action(bar, "CSV", () => save(new Blob(["\ufeff", wanted.csv], { type: "text/csv" }), "csv"));
   csv.title = "Texts that a spreadsheet would run as a formula begin with an apostrophe.";
   const code = action(bar, "copy as code", () => copy(wanted.code, code));
   let wanted = {};
@@ -26,10 +26,10 @@ function action(parent, label, act) {
 }
 
 /** The file never leaves the browser's own memory, and its name says nothing of the case. */
-function save(text) {
+export function save(content, ending) {
   const link = element("a");
-  link.href = URL.createObjectURL(new Blob(["\ufeff", text], { type: "text/csv" }));
-  link.download = `whyboard-${crypto.getRandomValues(new Uint32Array(1))[0].toString(36)}.csv`;
+  link.href = URL.createObjectURL(content);
+  link.download = `whyboard-${crypto.getRandomValues(new Uint32Array(1))[0].toString(36)}.${ending}`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }

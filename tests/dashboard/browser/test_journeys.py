@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -227,7 +228,7 @@ def test_one_suggested_change_turns_the_no_into_a_yes(visitor: Any) -> None:
 
 
 PEAK = """() => {
-    const canvas = document.querySelector("[data-block='picture.large'] canvas:not([hidden])"); // the plain picture's is hidden
+    const canvas = document.querySelector("[data-block='picture.maps'] .wb-large canvas:not([hidden])"); // the plain picture's is hidden
     if (!canvas) return null;
     const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
     let best = 0;
@@ -255,6 +256,71 @@ def test_another_model_looks_at_another_place_of_the_same_scan(visitor: Any) -> 
     painted(page)
     down, right = page.evaluate(PEAK)
     assert (down < 0.32, right > 0.68) != (True, True)
+
+
+ALPHAS = """() => {
+    const canvas = document.querySelector("[data-block='picture.maps'] .wb-large canvas:not([hidden])");
+    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    return data.filter((_, place) => place % 4 === 3).filter((alpha) => alpha > 0).length;
+}"""
+
+
+def drag(page: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Over the plain picture, in shares of its sides."""
+    box = page.locator("[data-block='picture.maps'] .wb-large .wb-picture").first.bounding_box()
+    for number, (x, y) in enumerate((start, end)):
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=4)
+        if number == 0:
+            page.mouse.down()
+    page.mouse.up()
+
+
+def test_a_map_is_looked_at_without_the_server_and_a_region_is_read_from_it(
+    visitor: Any, tmp_path: Path
+) -> None:
+    page = visitor("?w=scans")
+    page.wait_for_function(f"() => ({PEAK})() !== null")
+    painted(page)
+    maps = block(page, "picture.maps")
+    seq = page.locator(".wb-linked").get_attribute("data-seq")
+    sheet = maps.locator(".wb-large .wb-sheet").first
+    all_shown = page.evaluate(ALPHAS)
+    asked = len(page.asked)
+    maps.get_by_label("opacity").fill("0.9")
+    canvas = maps.locator(".wb-large canvas:not([hidden])").first
+    assert canvas.evaluate("node => getComputedStyle(node).opacity") == "0.9"
+    maps.get_by_label("strongest").fill("0.05")
+    assert 0 < page.evaluate(ALPHAS) <= 0.05 * 64 * 64 < all_shown
+    maps.get_by_label("colours").select_option("signed")
+    maps.get_by_role("button", name="zoom in").click()
+    drag(page, (0.8, 0.8), (0.2, 0.5))
+    moved = maps.locator(".wb-sheet").evaluate_all("nodes => nodes.map((node) => node.style.transform)")
+    assert set(moved) == {sheet.evaluate("node => node.style.transform")} != {"none"}
+    assert len(moved) >= 6
+    with page.expect_download() as saved:
+        maps.get_by_role("button", name="save the large map").click()
+    with Image.open(saved.value.path()) as picture:
+        assert picture.size == (64, 64)
+    maps.get_by_role("button", name="show the whole picture").click()
+    assert page.locator(".wb-linked").get_attribute("data-seq") == seq
+    assert len(page.asked) == asked  # nothing was sent and nothing fetched
+
+    maps.get_by_role("button", name="rectangle").click()
+    does(page, lambda: drag(page, (0.78, 0.02), (0.98, 0.2)))  # the letter
+    table = block(page, "region.table")
+    table.wait_for()
+    first = table.locator("tbody tr").first
+    inside, usual = (share_said(first.locator("td").nth(place).inner_text()) for place in (1, 2))
+    assert inside > 3 * usual
+    assert maps.locator(".wb-region-line[points]:visible").count() >= 6
+
+    mask = np.zeros((32, 32), np.uint8)
+    mask[20:, :8] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    does(page, lambda: maps.locator("input[type=file]").set_input_files(tmp_path / "mask.png"))
+    assert "9\u202f% of the picture (384 pixels)" in block(page, "region.text").inner_text()
+    does(page, lambda: maps.get_by_role("button", name="remove the region").click())
+    assert table.count() == 0
 
 
 def test_outside_the_data_the_page_warns(visitor: Any, opened: Opened) -> None:

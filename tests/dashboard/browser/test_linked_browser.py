@@ -280,8 +280,8 @@ def test_opacity_threshold_and_colours_change_the_canvas_without_the_server(
     assert canvas.evaluate("node => getComputedStyle(node).opacity") == "0.5"
     page.get_by_label("opacity").fill("0.9")
     assert canvas.evaluate("node => getComputedStyle(node).opacity") == "0.9"
-    page.get_by_label("threshold").fill("0.3")
-    assert canvas.evaluate(pixels)[11] == 0
+    page.get_by_label("strongest").fill("0.5")  # two of four pixels
+    assert [canvas.evaluate(pixels)[place] for place in (3, 7, 11)] == [255, 255, 0]
     page.get_by_label("colours").select_option("heat")
     assert canvas.evaluate(pixels)[:4] == [246, 215, 70, 255]
     page.get_by_label("colours").select_option("contour")

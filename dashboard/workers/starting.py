@@ -182,7 +182,12 @@ def _start(command: list[str], keep: int, *, one_thread: bool, threads: int) -> 
 
 def variables_of_workers(*, one_thread: bool, threads: int) -> dict[str, str]:
     """The environment of a process that workers are forked from, or of a worker."""
-    variables = {**environment(), "OMP_WAIT_POLICY": "PASSIVE", "KERAS_BACKEND": "torch"}
+    variables = {
+        **environment(),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "KERAS_BACKEND": "torch",
+        "MALLOC_ARENA_MAX": "2",  # each thread's own would reserve 64 MiB and more of a worker's bounded addresses
+    }
     # torch makes its compiler's folder at import; a locked process cannot, but accepts one that is there. None compiles.
     variables |= {"TORCHINDUCTOR_CACHE_DIR": sysconfig.get_path("purelib")}
     variables |= dict.fromkeys(ONE_THREAD, "1") if one_thread else {}

@@ -35,6 +35,9 @@ class Guided(Replaced):
         """The guided ReLU."""
         if _rectifies(name, call):
             self.rectifiers += 1
+            if name == "relu":
+                plain: torch.Tensor = _GuidedRelu.apply(x)  # type: ignore[no-untyped-call]
+                return plain
             with torch.no_grad():
                 y = call.at(x)
             found: torch.Tensor = _OnlyPositive.apply(x, y)  # type: ignore[no-untyped-call]
@@ -50,6 +53,21 @@ class Guided(Replaced):
         if self.others:
             return (f"Only ReLUs are guided; {', '.join(sorted(self.others))} kept the own slope.",)
         return ()
+
+
+class _GuidedRelu(torch.autograd.Function):
+    """The ReLU without an upper end: all that the way back needs is what it gave."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        y = torch.relu(x)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Any) -> torch.Tensor:
+        (y,) = ctx.saved_tensors
+        return torch.ops.aten.threshold_backward(slopes[0].clamp(min=0), y, 0)  # type: ignore[no-any-return]
 
 
 class _OnlyPositive(torch.autograd.Function):

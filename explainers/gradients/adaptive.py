@@ -31,6 +31,9 @@ else:
 #: Nodes at each look; each has those of the one before.
 LOOKS = (8, 17, 35, 71, 143)
 
+#: Memory for the sums of the cases that are open at a time: one for each look.
+HELD_BYTES = 2**28
+
 #: What float32 leaves of a sum that should be nothing.
 ROUNDING = 1e-6
 
@@ -72,6 +75,36 @@ def integrate_adaptively(
 
     `gain` is what the values must add up to.
     """
+    m, most = len(paths.cases), len(paths.cases) * LOOKS[-1]
+    case_bytes = len(LOOKS) * 4 * int(np.prod(paths.cases.shape[1:])) * int(np.prod(gain.shape[1:]))
+    step = max(1, HELD_BYTES // max(1, case_bytes))
+    blocks = []
+    for start in range(0, max(m, 1), step):
+        part = slice(start, start + step)
+        own = paths.baselines if len(paths.baselines) == 1 else paths.baselines[part]
+        block = Paths(paths.cases[part], own)
+        wanted = None if targets is None else targets[part]
+        told = stretch(progress, start * LOOKS[-1], most)
+        blocks.append(_of_block(score, block, gain[part], tolerance, wanted, device, told))
+    if len(blocks) == 1:
+        return blocks[0]
+    return Integral(
+        np.concatenate([block.values for block in blocks]),
+        np.concatenate([block.nodes for block in blocks]),
+        np.concatenate([block.error for block in blocks]),
+    )
+
+
+def _of_block(
+    score: Score,
+    paths: Paths,
+    gain: Float[np.ndarray, "m *k"],
+    tolerance: float,
+    targets: Int[np.ndarray, " m"] | None,
+    device: torch.device,
+    progress: Progress,
+) -> Integral:
+    """The same for as many cases as are held at a time."""
     m, outputs = len(paths.cases), gain.shape[1:]
     shape = (m, *paths.cases.shape[1:], *outputs)
     found = Integral(np.zeros(shape, np.float32), np.zeros(m, np.int64), np.full(m, np.inf))
@@ -83,10 +116,13 @@ def integrate_adaptively(
     for look, count in enumerate(LOOKS):
         nodes = np.arange(count) if look == 0 else np.arange(0, count, 2)
         asked = _Look(score, paths, look, nodes, still, targets, device)
-
         told = stretch(progress, done, most)
-        for cases, new in over_chunks(asked.sums, len(still) * len(nodes), memory, device, told):
-            sums[look:, cases] += new
+
+        def add(part: slice, asked: _Look = asked, held: np.ndarray = sums[look:]) -> None:
+            cases, new = asked.sums(part)
+            held[:, cases] += new  # the last step: a portion that is tried again counts once
+
+        over_chunks(add, len(still) * len(nodes), memory, device, told)
         done += len(still) * len(nodes)
         before = found.values[still]
         found.values[still] = sums[look, still] * way[still]

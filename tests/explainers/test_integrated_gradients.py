@@ -10,6 +10,7 @@ from torch import nn
 
 import explainers as ex
 from explainers import device
+from explainers.gradients import adaptive
 from explainers.gradients.adaptive import LOOKS, fejer
 from explainers.gradients.paths import gauss_legendre
 from explainers.masking import blurred
@@ -336,6 +337,22 @@ def test_a_looking_progress_ends_at_the_whole_and_may_stop():
 
     with pytest.raises(ex.Cancelled):
         ex.explain(model, data, ex.IntegratedGradients(), progress=stop)
+
+
+@pytest.mark.parametrize("target", [1, "all"])
+def test_cases_in_blocks_have_the_same_values(monkeypatch, target):
+    model, data = rectified()
+    method = ex.IntegratedGradients(baseline="mean", tolerance=0.02)
+    whole = ex.explain(model, data, method, target=target)
+    monkeypatch.setattr(adaptive, "HELD_BYTES", 5 * 4 * 6 * 2 * 5)
+    ticks = []
+    blocks = ex.explain(
+        model, data, method, target=target, progress=lambda done, total, _=None: ticks.append((done, total))
+    )
+    np.testing.assert_allclose(blocks.values, whole.values, atol=1e-6)
+    np.testing.assert_array_equal(blocks.diagnostics["steps"], whole.diagnostics["steps"])
+    assert ticks == sorted(ticks)
+    assert ticks[-1] == (len(data) * LOOKS[-1],) * 2
 
 
 def test_a_case_at_its_baseline_has_nothing_to_add():

@@ -4,7 +4,7 @@
 
 The multipliers m are a backward pass in which each nonlinearity f has the quotient (f(x) - f(b)) / (x - b) in the place of its slope: a
 saturated step still passes on what it did, and one pass does what integrated gradients need many for. Sigmoid, tanh, softplus, the ReLU
-family, GELU, SiLU and max pools have a form of the rule (`explainers.gradients.rescale`). Where two parts that both depend on the case are multiplied
+family, GELU, SiLU and max pools have a form of the rule (`explainers.gradients.rules.rescale`). Where two parts that both depend on the case are multiplied
 (attention, gates of recurrent layers) or normalised (softmax, layer normalisation) there is none: these keep their slope, the sum then misses part of
 the difference, ``diagnostics["completeness_gap"]`` says how much and a note says where.
 
@@ -28,10 +28,10 @@ from explainers.device import over_chunks
 from explainers.errors import InvalidSetting
 from explainers.explainer import Explainer, Need, Problem
 from explainers.explanation import Attribution, Explanation
-from explainers.gradients.baselines import base_values, completeness_gap, paths_from
 from explainers.gradients.differentiate import gradients, on, output_scores, row_bytes
 from explainers.gradients.inputs import module_inputs, not_numeric
-from explainers.gradients.paths import Collected, Paths
+from explainers.gradients.paths.baselines import base_values, completeness_gap, paths_from
+from explainers.gradients.paths.straight import Collected, Paths
 from explainers.gradients.result import attribution
 from explainers.gradients.scores import Score, differentiable
 from explainers.lazily import lazily
@@ -120,7 +120,7 @@ def _contributions(
     progress: Progress,
 ) -> tuple[Collected, set[str]]:
     """Multiplier times difference for each case and baseline, collected for each case; and what has no form of the rule."""
-    from explainers.gradients.rescale import Recorded, Rescaled
+    from explainers.gradients.rules.rescale import Recorded, Rescaled
 
     shape = paths.cases.shape if targets is not None else (*paths.cases.shape, outputs)
     collected = Collected(paths.per_case, np.zeros(shape), np.zeros(shape) if paths.per_case > 1 else None)

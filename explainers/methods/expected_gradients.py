@@ -22,11 +22,11 @@ import numpy as np
 from explainers.dataset import Dataset
 from explainers.explainer import Explainer, Need, Problem
 from explainers.explanation import Attribution, Explanation, Reference
-from explainers.gradients.baselines import base_values, completeness_gap, paths_from_cases
 from explainers.gradients.differentiate import output_scores
-from explainers.gradients.expected import expect, strata
 from explainers.gradients.inputs import not_numeric
-from explainers.gradients.paths import Paths
+from explainers.gradients.paths.baselines import base_values, completeness_gap, paths_from_cases
+from explainers.gradients.paths.expected import expect, strata
+from explainers.gradients.paths.straight import Paths
 from explainers.gradients.result import attribution
 from explainers.gradients.scores import Score, differentiable
 from explainers.model import Model

@@ -4,8 +4,8 @@
 
 where a is the score of an output, the mean of a layer's channel, or that channel at one position, and σ the standard deviation of
 a over real pictures. The penalties, the random moves that the picture must stand and the steps uphill are in
-`explainers.gradients.ascent`, the two ways of writing a picture (pixels, or a Fourier basis of decorrelated frequencies and colours)
-in `explainers.gradients.picture_space`.
+`explainers.gradients.ascent.climb`, the two ways of writing a picture (pixels, or a Fourier basis of decorrelated frequencies and colours)
+in `explainers.gradients.ascent.picture_space`.
 
 The picture shows what drives the unit, not what it sees in practice: nothing keeps it near the data but its range. So beside it stand
 the real pictures with the highest response (`Visualizations.examples`); where one of those drives the unit further, a note says
@@ -33,11 +33,11 @@ from explainers.device import chunk_rows, over_chunks
 from explainers.errors import InvalidSetting, ModelFailure, OutOfMemory
 from explainers.explainer import Explainer, Need, Problem
 from explainers.explanation import Explanation, Visualizations
-from explainers.gradients.ascent import Adam, Regularisers
+from explainers.gradients.ascent.climb import Adam, Regularisers
+from explainers.gradients.ascent.picture_space import PictureSpace
+from explainers.gradients.ascent.units import Units, channel_units
 from explainers.gradients.inputs import module_inputs
-from explainers.gradients.picture_space import PictureSpace
 from explainers.gradients.scores import differentiable
-from explainers.gradients.units import Units, channel_units
 from explainers.lazily import lazily
 from explainers.progress import Progress, silent
 from explainers.sampling.steps import in_rounds, stretch

@@ -8,7 +8,7 @@ coarse as that layer: ``diagnostics["map"]`` holds it as computed, ``(m, 1, h', 
 picture. The graph starts at the layer, so the forward pass before it keeps nothing and the backward pass ends there. In a
 network with parallel branches (Inception) the last convolution is one branch of several: name the layer that joins them.
 
-The variants differ in the weights. Their formulas and papers stand in `explainers.gradients.activation_maps` (from slopes; all
+The variants differ in the weights. Their formulas and papers stand in `explainers.gradients.activation.maps` (from slopes; all
 six cost one forward and one backward pass together: ``variant="all"``), in `score_cam` beside it (one evaluation for each
 channel) and in `ablation` (the part behind the layer for each channel, or no more than the slopes where that part is affine). ``"eigen"`` knows no target: its map is that of the picture, the same for every output.
 
@@ -26,13 +26,13 @@ from jaxtyping import Float, Int
 from explainers.device import over_chunks
 from explainers.explainer import Explainer, Need, Problem
 from explainers.explanation import Attribution, Explanation
-from explainers.gradients.ablation import ablation_maps
-from explainers.gradients.activation_maps import VARIANTS, activation_maps
+from explainers.gradients.activation.ablation import ablation_maps
+from explainers.gradients.activation.maps import VARIANTS, activation_maps
+from explainers.gradients.activation.score_cam import score_cam_maps
 from explainers.gradients.differentiate import on
 from explainers.gradients.inputs import module_inputs
 from explainers.gradients.layers import MapLayer, map_layer
 from explainers.gradients.result import attribution
-from explainers.gradients.score_cam import score_cam_maps
 from explainers.gradients.scores import Score, differentiable
 from explainers.lazily import lazily
 from explainers.progress import Progress

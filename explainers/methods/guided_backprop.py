@@ -25,7 +25,7 @@ from explainers.device import over_chunks
 from explainers.errors import InvalidSetting
 from explainers.explainer import Explainer, Need, Problem
 from explainers.explanation import Attribution, Explanation
-from explainers.gradients.activation_maps import activation_maps
+from explainers.gradients.activation.maps import activation_maps
 from explainers.gradients.differentiate import input_gradients, on
 from explainers.gradients.inputs import module_inputs
 from explainers.gradients.layers import map_layer
@@ -69,7 +69,7 @@ class GuidedBackprop(Explainer):
 
     def explain(self, problem: Problem, progress: Progress) -> Attribution:
         """Guided slopes of the target, or of all outputs."""
-        from explainers.gradients.guided import Guided
+        from explainers.gradients.rules.guided import Guided
 
         inputs = module_inputs(problem.model, problem.cases.X)
         m, combined = len(inputs), self.combine == "grad-cam"

@@ -3,7 +3,7 @@
     φ_i = (x_i - b_i) ∫_0^1 ∂S(b + t (x - b)) / ∂x_i dt,        Σ_i φ_i = S(x) - S(b)
 
 With ``steps="auto"`` the integral is asked for at 8 nodes, then at 17, 35, … of which the earlier ones are known, until two looks
-differ by less than `tolerance` of the values' norm (0.045 is a cosine of 0.999) and they add up (`explainers.gradients.adaptive`); with a
+differ by less than `tolerance` of the values' norm (0.045 is a cosine of 0.999) and they add up (`explainers.gradients.paths.adaptive`); with a
 number it is a Gauss-Legendre sum of so many nodes. What is missing from the sum on the right is the completeness gap,
 given for each case in ``diagnostics["completeness_gap"]``. S is the module's own output with nothing appended (`space` of
 the result says which it is: ``"raw"`` logits, ``"probability"`` where the module ends in a softmax or sigmoid, ``"target"``
@@ -25,11 +25,11 @@ import numpy as np
 from explainers.dataset import Dataset
 from explainers.explainer import Explainer, Need, Problem
 from explainers.explanation import Attribution, Explanation
-from explainers.gradients.adaptive import integrate_adaptively
-from explainers.gradients.baselines import base_values, completeness_gap, paths_from
 from explainers.gradients.differentiate import output_scores
 from explainers.gradients.inputs import not_numeric
-from explainers.gradients.paths import Paths, integrate
+from explainers.gradients.paths.adaptive import integrate_adaptively
+from explainers.gradients.paths.baselines import base_values, completeness_gap, paths_from
+from explainers.gradients.paths.straight import Paths, integrate
 from explainers.gradients.result import attribution
 from explainers.gradients.scores import Score, differentiable
 from explainers.model import Model

@@ -2,7 +2,7 @@
 
 The score of the target is its relevance. Each layer shares the relevance of its outputs among its inputs in proportion to what
 they contributed, ``R_i = Σ_j  x_i w_ij / z_j · R_j`` in the plainest rule; other rules count what speaks for an output and what speaks
-against it differently, so that the map is less noisy (`explainers/gradients/relevance_rules.py` has the formulas). What reaches the
+against it differently, so that the map is less noisy (`explainers/gradients/relevance/rules.py` has the formulas). What reaches the
 inputs adds up to the score, less what biases and the rules' ε took: ``diagnostics["conservation_gap"]``, one number for each case.
 
 `composite` says which layer follows which rule:
@@ -50,13 +50,14 @@ from explainers.wrapping.torch_module import ends_in_probability
 if TYPE_CHECKING:
     import torch
 
-    from explainers.gradients import relevance, relevance_flow, relevance_layers, relevance_rules
+    from explainers.gradients.relevance import flow, layers, propagate
+    from explainers.gradients.relevance import rules as relevance_rules
 else:  # they import torch
     torch = lazily("torch")
-    relevance = lazily("explainers.gradients.relevance")
-    relevance_flow = lazily("explainers.gradients.relevance_flow")
-    relevance_layers = lazily("explainers.gradients.relevance_layers")
-    relevance_rules = lazily("explainers.gradients.relevance_rules")
+    propagate = lazily("explainers.gradients.relevance.propagate")
+    flow = lazily("explainers.gradients.relevance.flow")
+    layers = lazily("explainers.gradients.relevance.layers")
+    relevance_rules = lazily("explainers.gradients.relevance.rules")
 
 Composite = Literal[
     "epsilon-plus", "epsilon-plus-flat", "epsilon-plus-w2", "epsilon-alpha2-beta1", "epsilon-alpha2-beta1-flat",
@@ -93,17 +94,17 @@ class LayerRelevancePropagation(Explainer):
         low, high = self._range(problem, inputs)
         with differentiable(problem, "auto") as score:
             score = _raw(score)
-            kept = relevance_layers.Weights([*score.module.parameters(), *score.module.buffers()])
+            kept = layers.Weights([*score.module.parameters(), *score.module.buffers()])
             rules = relevance_rules.composite(self.composite, self.epsilon, self.gamma)
             targets = None if problem.all_outputs else problem.targets
             unruled: set[str] = set()
 
             def compute(part: slice) -> tuple[np.ndarray, np.ndarray]:
-                propagation = relevance.Propagation(rules, kept)
+                propagation = propagate.Propagation(rules, kept)
                 x, edges = (_on(v, problem.device) for v in (inputs[part], np.concatenate([low, high])))
                 propagation.inputs(x, edges[:1], edges[1:])
                 with propagation:
-                    scores = relevance_flow.begun(score(x))
+                    scores = flow.begun(score(x))
                 found = gradients(scores, x, on(targets, part, problem.device))
                 unruled.update(propagation.unruled)
                 return found.cpu().numpy(), scores.detach().cpu().numpy()

@@ -28,7 +28,7 @@ from explainers.explainer import Explainer, Need, Problem
 from explainers.explanation import Attribution, Explanation
 from explainers.gradients.differentiate import output_scores
 from explainers.gradients.inputs import module_inputs, not_numeric
-from explainers.gradients.noise import Noisy, PairSums, add_pairs
+from explainers.gradients.paths.noise import Noisy, PairSums, add_pairs
 from explainers.gradients.result import attribution
 from explainers.gradients.scores import Score, differentiable
 from explainers.model import Model

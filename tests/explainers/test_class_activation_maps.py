@@ -14,10 +14,10 @@ from torch.nn import functional
 import explainers as ex
 from explainers import device
 from explainers.explainer import Problem
-from explainers.gradients.activation_maps import VARIANTS
+from explainers.gradients.activation.maps import VARIANTS
+from explainers.gradients.activation.suffix import behind
 from explainers.gradients.layers import map_layer, token_grid
 from explainers.gradients.scores import differentiable
-from explainers.gradients.suffix import behind
 from tests.cases import (
     annotations_not_executed,
     cnn_three_classes,

@@ -11,7 +11,7 @@ from torch import nn
 
 import explainers as ex
 from explainers import device
-from explainers.gradients.expected import strata
+from explainers.gradients.paths.expected import strata
 from tests.cases import cnn_three_classes, gru_sequences, mlp_one_logit, network, numbers, pictures
 
 

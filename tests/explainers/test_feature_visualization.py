@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 import explainers as ex
-from explainers.gradients.ascent import Adam, similarity, turned, variation
-from explainers.gradients.picture_space import PictureSpace, softened
+from explainers.gradients.ascent.climb import Adam, similarity, turned, variation
+from explainers.gradients.ascent.picture_space import PictureSpace, softened
 from tests.cases import (
     annotations_not_executed,
     cnn_three_classes,

@@ -10,9 +10,9 @@ from torch import nn
 
 import explainers as ex
 from explainers import device
-from explainers.gradients import adaptive
-from explainers.gradients.adaptive import LOOKS, fejer
-from explainers.gradients.paths import gauss_legendre
+from explainers.gradients.paths import adaptive
+from explainers.gradients.paths.adaptive import LOOKS, fejer
+from explainers.gradients.paths.straight import gauss_legendre
 from explainers.masking import blurred
 from tests.cases import (
     annotations_not_executed,

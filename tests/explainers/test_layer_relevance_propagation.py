@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 import explainers as ex
-from explainers.gradients.relevance_layers import Weights
+from explainers.gradients.relevance.layers import Weights
 from explainers.methods.layer_relevance_propagation import Composite
 from tests.cases import cnn_three_classes, network, numbers, pictures, planted_patches, share_inside
 

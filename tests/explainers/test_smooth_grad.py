@@ -9,7 +9,7 @@ from torch import nn
 
 import explainers as ex
 from explainers import device
-from explainers.gradients.noise import PairSums, noise_of
+from explainers.gradients.paths.noise import PairSums, noise_of
 from explainers.methods.smooth_grad import _rounds
 from tests.cases import cnn_three_classes, network, numbers, pictures
 

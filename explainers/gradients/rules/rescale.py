@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional
 
 from explainers.errors import ModelFailure
-from explainers.gradients.replaced import Call, Replaced
+from explainers.gradients.rules.replaced import Call, Replaced
 
 #: Functions of one number, applied to each entry.
 ELEMENTWISE = frozenset(

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 
 from explainers.device import over_chunks
 from explainers.gradients.differentiate import each_slope, on, row_bytes
-from explainers.gradients.paths import Collected, Paths
+from explainers.gradients.paths.straight import Collected, Paths
 from explainers.gradients.scores import Score
 from explainers.lazily import lazily
 from explainers.progress import Progress

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch.utils import _pytree
 
-from explainers.gradients.relevance_calls import PRODUCTS, Call, constant_deviation
-from explainers.gradients.relevance_layers import Keeper, Layer
-from explainers.gradients.relevance_rules import Rule, stabilised
+from explainers.gradients.relevance.calls import PRODUCTS, Call, constant_deviation
+from explainers.gradients.relevance.layers import Keeper, Layer
+from explainers.gradients.relevance.rules import Rule, stabilised
 
 
 def begun(scores: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 
 from explainers.device import over_chunks
 from explainers.gradients.differentiate import gradients, on, row_bytes
-from explainers.gradients.paths import Paths, column
+from explainers.gradients.paths.straight import Paths, column
 from explainers.gradients.scores import Score
 from explainers.lazily import lazily
 from explainers.progress import Progress

@@ -23,7 +23,7 @@ import torch
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from explainers.gradients.relevance_calls import (
+from explainers.gradients.relevance.calls import (
     ELEMENTWISE,
     Call,
     is_native,
@@ -32,9 +32,9 @@ from explainers.gradients.relevance_calls import (
     tensors,
     weighted,
 )
-from explainers.gradients.relevance_flow import by_rule, passed, passed_in_place, shared
-from explainers.gradients.relevance_layers import Box, Keeper, Layer, Linear, Weights
-from explainers.gradients.relevance_rules import Rules
+from explainers.gradients.relevance.flow import by_rule, passed, passed_in_place, shared
+from explainers.gradients.relevance.layers import Box, Keeper, Layer, Linear, Weights
+from explainers.gradients.relevance.rules import Rules
 
 #: Attributes of tensors: the layer that made it, and the range of its values where no layer came before.
 _MADE_BY, _BOX = "_relevance_layer", "_relevance_box"

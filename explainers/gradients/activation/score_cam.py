@@ -15,10 +15,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from explainers.device import over_chunks
-from explainers.gradients.channel_maps import Asked, ChannelMaps, one_by_one
+from explainers.gradients.activation.channel_maps import Asked, ChannelMaps, one_by_one
+from explainers.gradients.activation.suffix import Behind, Picture
 from explainers.gradients.layers import MapLayer
 from explainers.gradients.scores import Score
-from explainers.gradients.suffix import Behind, Picture
 from explainers.lazily import lazily
 from explainers.progress import Progress
 

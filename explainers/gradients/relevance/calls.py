@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 from torch.utils import _pytree
 
-from explainers.gradients.relevance_layers import (
+from explainers.gradients.relevance.layers import (
     Linear,
     convolution,
     dense,

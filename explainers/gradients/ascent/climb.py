@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from explainers.gradients.picture_space import PictureSpace, softened
+from explainers.gradients.ascent.picture_space import PictureSpace, softened
 from explainers.lazily import lazily
 
 if TYPE_CHECKING:

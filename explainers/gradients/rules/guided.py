@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from explainers.gradients.replaced import Call, Replaced
+from explainers.gradients.rules.replaced import Call, Replaced
 
 #: Activations that keep their own slope.
 OTHERS = frozenset(

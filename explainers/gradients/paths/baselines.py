@@ -10,7 +10,7 @@ from explainers.explainer import Problem
 from explainers.explanation import Reference
 from explainers.gradients.differentiate import output_scores
 from explainers.gradients.inputs import module_inputs
-from explainers.gradients.paths import Paths
+from explainers.gradients.paths.straight import Paths
 from explainers.gradients.scores import Score
 from explainers.masking import replacement
 

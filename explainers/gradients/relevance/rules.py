@@ -23,7 +23,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 
-from explainers.gradients.relevance_layers import Layer
+from explainers.gradients.relevance.layers import Layer
 
 #: Keeps a denominator off 0 where a rule has no ε of its own.
 STABILISER = 1e-6

@@ -18,13 +18,13 @@ from jaxtyping import Float, Int
 
 from explainers.device import over_chunks
 from explainers.errors import ModelFailure
-from explainers.gradients.activation_maps import weighed
+from explainers.gradients.activation.channel_maps import Asked, ChannelMaps, one_by_one
+from explainers.gradients.activation.maps import weighed
+from explainers.gradients.activation.suffix import Behind, Picture, agree, behind
 from explainers.gradients.capture import graph_start
-from explainers.gradients.channel_maps import Asked, ChannelMaps, one_by_one
 from explainers.gradients.differentiate import gradients, of_targets, on
 from explainers.gradients.layers import MapLayer, channel_axis
 from explainers.gradients.scores import Score
-from explainers.gradients.suffix import Behind, Picture, agree, behind
 from explainers.lazily import lazily
 from explainers.progress import Progress
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
-from explainers.gradients.activation_maps import weighed
+from explainers.gradients.activation.maps import weighed
+from explainers.gradients.activation.suffix import Behind, Picture
 from explainers.gradients.differentiate import of_targets, on
 from explainers.gradients.layers import MapLayer
 from explainers.gradients.scores import Score
-from explainers.gradients.suffix import Behind, Picture
 from explainers.lazily import lazily
 from explainers.progress import Progress
 

@@ -1,0 +1,1 @@
+"""Pictures that a part of a network answers to most strongly."""

@@ -1,0 +1,1 @@
+"""Sums of gradients along paths and around cases."""

@@ -1,0 +1,1 @@
+"""Backward passes with rules of their own in the place of slopes."""

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 import explainers as ex
-from benchmarks.blackbox.writing import Section
 from benchmarks.images import peers
 from benchmarks.images.cases import SHALLOW, SMALL, Case, Cases
 from benchmarks.images.measuring import EQUAL, Side, Work, cosine, section
 from benchmarks.images.networks import pictures
+from benchmarks.sections import Section
 
 #: Side of the pictures; nodes of the reference; captum's own number; ours, fewest first.
 SIDE, MANY, USUAL = 64, 1000, 50
@@ -34,7 +34,7 @@ def integrated(cases: Cases, patience: float) -> Section:
         for work in _integrated(case):
             lines += work.measured(patience)
     about = (
-        f"Cosines are to a sum of {MANY:,} nodes in float64. *For 0.999*: both sides take the fewest nodes in {NODES} that reach it, found with "
+        f"Cosines are to a sum of {MANY:,} nodes in float64. *For 0.999*: both sides take the fewest nodes (captum) or sections (ours) in {NODES} that reach it, found with "
         "that reference; a reader who has none takes the default settings."
     )
     return section("integrated", "Integrated gradients", about, lines)

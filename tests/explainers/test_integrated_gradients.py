@@ -100,7 +100,7 @@ def test_the_gap_is_what_is_missing_and_shrinks_with_steps():
     case = cnn_three_classes()
     gaps = []
     for steps in (1, 3, 100):
-        result = ex.explain(case.model, case.data, ex.IntegratedGradients(steps=steps))
+        result = ex.explain(case.model, case.data, ex.IntegratedGradients(steps=steps, rule="nodes"))
         gap = result.diagnostics["completeness_gap"]
         np.testing.assert_allclose(
             gap, result.output - result.base_value - result.values.sum(axis=(1, 2, 3)), atol=1e-5
@@ -115,7 +115,9 @@ def test_captum_agrees(baseline):
 
     case = cnn_three_classes()
     module = case.model.module
-    ours = ex.explain(case.model, case.data, ex.IntegratedGradients(steps=12, baseline=baseline), target="c")
+    ours = ex.explain(
+        case.model, case.data, ex.IntegratedGradients(steps=12, rule="nodes", baseline=baseline), target="c"
+    )
     with device.on_device(module, torch.device("cpu")):
         theirs, gap = IntegratedGradients(module).attribute(
             torch.from_numpy(case.data.X),
@@ -277,8 +279,8 @@ def test_fejer_s_rule_is_exact_for_polynomials_and_has_the_nodes_of_the_look_bef
 @pytest.mark.parametrize("tolerance", [0.2, 0.045, 0.01])
 def test_what_is_missing_is_less_than_was_asked_for(tolerance):
     model, data = rectified()
-    found = ex.explain(model, data, ex.IntegratedGradients(tolerance=tolerance))
-    truth = ex.explain(model, data, ex.IntegratedGradients(steps=1000)).values
+    found = ex.explain(model, data, ex.IntegratedGradients(rule="nodes", tolerance=tolerance))
+    truth = ex.explain(model, data, ex.IntegratedGradients(rule="nodes", steps=1000)).values
     nodes, stated = found.diagnostics["steps"], found.diagnostics["relative_error"]
     missing = np.linalg.norm(found.values - truth, axis=1) / np.linalg.norm(truth, axis=1)
     settled = nodes < LOOKS[-1]
@@ -298,7 +300,7 @@ def test_a_finer_look_asks_only_for_new_nodes(monkeypatch):
     asked = []
     before = model.module.forward
     monkeypatch.setattr(model.module, "forward", lambda x: asked.append(len(x)) or before(x))
-    found = ex.explain(model, data, ex.IntegratedGradients(tolerance=0.02), target=1)
+    found = ex.explain(model, data, ex.IntegratedGradients(rule="nodes", tolerance=0.02), target=1)
     nodes = int(found.diagnostics["steps"].sum())
     assert len(set(found.diagnostics["steps"].tolist())) > 1
     assert (
@@ -309,13 +311,15 @@ def test_a_finer_look_asks_only_for_new_nodes(monkeypatch):
 
 def test_all_outputs_and_one_row_say_the_same():
     model, data = rectified()
-    every = ex.explain(model, data, ex.IntegratedGradients(tolerance=0.02), target="all")
+    every = ex.explain(model, data, ex.IntegratedGradients(rule="nodes", tolerance=0.02), target="all")
     for output in range(2):
-        fixed = ex.explain(model, data, ex.IntegratedGradients(steps=1000), target=output).values
+        fixed = ex.explain(
+            model, data, ex.IntegratedGradients(rule="nodes", steps=1000), target=output
+        ).values
         off = np.linalg.norm(every.values[..., output] - fixed, axis=1) / np.linalg.norm(fixed, axis=1)
         assert off.max() < 0.03
-    one = ex.explain(model, data, ex.IntegratedGradients(), rows=[5], target=0)
-    many = ex.explain(model, data, ex.IntegratedGradients(), target=0)
+    one = ex.explain(model, data, ex.IntegratedGradients(rule="nodes"), rows=[5], target=0)
+    many = ex.explain(model, data, ex.IntegratedGradients(rule="nodes"), target=0)
     np.testing.assert_allclose(one.values[0], many.values[5], atol=1e-6)
     assert one.diagnostics["steps"][0] == many.diagnostics["steps"][5]
 
@@ -326,7 +330,7 @@ def test_a_looking_progress_ends_at_the_whole_and_may_stop():
     ex.explain(
         model,
         data,
-        ex.IntegratedGradients(),
+        ex.IntegratedGradients(rule="nodes"),
         progress=lambda done, total, _=None: ticks.append((done, total)),
     )
     assert ticks[-1] == (len(data) * LOOKS[-1],) * 2
@@ -336,13 +340,13 @@ def test_a_looking_progress_ends_at_the_whole_and_may_stop():
         raise ex.Cancelled
 
     with pytest.raises(ex.Cancelled):
-        ex.explain(model, data, ex.IntegratedGradients(), progress=stop)
+        ex.explain(model, data, ex.IntegratedGradients(rule="nodes"), progress=stop)
 
 
 @pytest.mark.parametrize("target", [1, "all"])
 def test_cases_in_blocks_have_the_same_values(monkeypatch, target):
     model, data = rectified()
-    method = ex.IntegratedGradients(baseline="mean", tolerance=0.02)
+    method = ex.IntegratedGradients(rule="nodes", baseline="mean", tolerance=0.02)
     whole = ex.explain(model, data, method, target=target)
     monkeypatch.setattr(adaptive, "HELD_BYTES", 5 * 4 * 6 * 2 * 5)
     ticks = []
@@ -358,6 +362,6 @@ def test_cases_in_blocks_have_the_same_values(monkeypatch, target):
 def test_a_case_at_its_baseline_has_nothing_to_add():
     model, _ = rectified()
     data = ex.Dataset.from_frame(pd.DataFrame(np.zeros((2, 6)), columns=[f"x{i}" for i in range(6)]))
-    found = ex.explain(model, data, ex.IntegratedGradients())
+    found = ex.explain(model, data, ex.IntegratedGradients(rule="nodes"))
     assert (found.values == 0).all()
     assert (found.diagnostics["steps"] == LOOKS[1]).all()

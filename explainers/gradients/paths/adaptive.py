@@ -55,11 +55,13 @@ class Integral:
         values: sums at the finest look of each case, times the way; ``(m, …)`` or ``(m, …, k)``.
         nodes: how many nodes that look has.
         error: norm of what is still missing over the norm of the values, estimated; for all outputs their largest.
+        rows: for how many rows gradients were taken in all.
     """
 
     values: np.ndarray
     nodes: Int[np.ndarray, " m"]
     error: Float[np.ndarray, " m"]
+    rows: int
 
 
 def integrate_adaptively(
@@ -92,6 +94,7 @@ def integrate_adaptively(
         np.concatenate([block.values for block in blocks]),
         np.concatenate([block.nodes for block in blocks]),
         np.concatenate([block.error for block in blocks]),
+        sum(block.rows for block in blocks),
     )
 
 
@@ -107,7 +110,7 @@ def _of_block(
     """The same for as many cases as are held at a time."""
     m, outputs = len(paths.cases), gain.shape[1:]
     shape = (m, *paths.cases.shape[1:], *outputs)
-    found = Integral(np.zeros(shape, np.float32), np.zeros(m, np.int64), np.full(m, np.inf))
+    found = Integral(np.zeros(shape, np.float32), np.zeros(m, np.int64), np.full(m, np.inf), 0)
     sums = np.zeros((len(LOOKS), *shape), np.float32)
     way = paths.cases - paths.baselines[np.arange(m) % len(paths.baselines), 0]
     way = way.reshape(*way.shape, *([1] * len(outputs)))
@@ -128,12 +131,13 @@ def _of_block(
         found.values[still] = sums[look, still] * way[still]
         found.nodes[still] = count
         if look:
-            found.error[still] = _missing(found.values[still], before, len(outputs)) / 2
+            found.error[still] = relative_change(found.values[still], before, len(outputs)) / 2
             still = still[~_settled(found, still, gain, tolerance)]
         if not len(still):
             break
     if done < most:
         progress(most, most)
+    found.rows = done
     return found
 
 
@@ -171,7 +175,7 @@ class _Look:
         return t, np.array(later)
 
 
-def _missing(now: np.ndarray, before: np.ndarray, outputs: int) -> Float[np.ndarray, " s"]:
+def relative_change(now: np.ndarray, before: np.ndarray, outputs: int) -> Float[np.ndarray, " s"]:
     """Norm of the change over the norm of the values; of several outputs the largest."""
     axes = tuple(range(1, now.ndim - outputs))
     change, size = (

@@ -1,0 +1,130 @@
+"""The integral along straight paths in sections, for networks whose slopes jump.
+
+The gradient of a rectifier network is a product of steps, each of which jumps somewhere on the path, so sums over nodes converge like 1 / n whatever their
+weights. Within a section each nonlinearity is given its secant (`explainers.gradients.rules.secants`): that is the mean of its slope over the section, wherever in it the jump
+lies, as long as what goes into it moves evenly. What is left is that jumps of several layers in one section belong together; that falls
+faster, and the sections' sums add up to the difference of the scores with any number of them. One section alone is DeepLIFT's rescale rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from explainers.device import over_chunks
+from explainers.gradients.differentiate import gradients, on, row_bytes
+from explainers.gradients.paths.adaptive import ROUNDING
+from explainers.gradients.paths.straight import Collected, Paths, column
+from explainers.gradients.scores import Score
+from explainers.lazily import lazily
+from explainers.progress import Progress
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = lazily("torch")
+
+#: Share of the difference that sections may miss by rounding; more, and a step of the module is not what it seems.
+UNEXPLAINED = 1e-2
+
+#: Takes places in the list of paths that was asked for, and what their sections (perhaps not all of them) contribute.
+Add = Callable[[Int[np.ndarray, " p"], np.ndarray], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Sections:
+    """Contributions of paths, each cut into a number of equal sections."""
+
+    score: Score
+    paths: Paths
+    targets: Int[np.ndarray, " m"] | None
+    device: torch.device
+
+    def suit(self) -> bool:
+        """Whether the module has slopes that jump, and every step a secant; asked with one row."""
+        from explainers.gradients.rules.secants import Secants
+
+        start, _ = self.paths.ends(np.zeros(1, np.int64), self.device)
+        with Secants(1) as met:
+            self.score(start.requires_grad_())
+        return met.kinked and not met.missed
+
+    def contribute(
+        self,
+        path: Int[np.ndarray, " p"],
+        counts: Int[np.ndarray, " p"],
+        add: Add,
+        memory: int,
+        progress: Progress,
+    ) -> int:
+        """Give `add` what these paths contribute, in so many sections each; the paths ascend. Returns how many rows that took."""
+        ends = np.cumsum(counts)
+
+        def compute(part: slice) -> int:
+            first, last = np.searchsorted(ends, [part.start, part.stop - 1], side="right")
+            places = np.arange(first, last + 1)
+            begun = ends[places] - counts[places]
+            low = np.maximum(part.start - begun, 0)
+            high = np.minimum(part.stop, ends[places]) - begun
+            add(places, self._of_portion(path[places], counts[places], low, high))
+            return part.stop - part.start + len(places)  # each path has a row where its first section begins
+
+        rows: int = sum(over_chunks(compute, int(ends[-1]), memory, self.device, progress))
+        return rows
+
+    def _of_portion(
+        self,
+        path: Int[np.ndarray, " p"],
+        counts: Int[np.ndarray, " p"],
+        low: Int[np.ndarray, " p"],
+        high: Int[np.ndarray, " p"],
+    ) -> Float[np.ndarray, "p ..."]:
+        """Contributions of the sections `low` to `high` of each path: the rows of one are the ends of its sections, in order."""
+        from explainers.gradients.rules.secants import Secants
+
+        rows = high - low + 1
+        which = np.repeat(np.arange(len(path)), rows)
+        begins = np.cumsum(rows) - rows
+        at = np.arange(len(which)) - begins[which] + low[which]
+        ends = np.delete(np.arange(len(which)), begins)  # the first row of a path ends no section
+        start, end = self.paths.ends(path, self.device)
+        place = torch.from_numpy(which).to(self.device)
+        t = column(at / counts[which], start.ndim, self.device)
+        x = torch.lerp(start[place], end[place], t).requires_grad_()
+        with Secants(len(x)):
+            scores = self.score(x)
+        slopes = gradients(scores, x, on(self.targets, path[which] // self.paths.per_case, self.device))
+        kept = torch.from_numpy(ends).to(self.device)
+        sums = torch.zeros((len(path), *slopes.shape[1:]), device=self.device)
+        sums.index_add_(0, place[kept], slopes[kept])
+        way = (end - start) / column(counts, start.ndim, self.device)
+        return np.asarray((sums * (way[..., None] if sums.ndim > way.ndim else way)).cpu().numpy())
+
+
+def average_in_sections(
+    sections: Sections, steps: int, outputs: int, progress: Progress
+) -> tuple[Collected, int]:
+    """The integral of every path, so many sections each, collected for each case; and how many rows that took."""
+    paths = sections.paths
+    shape = paths.cases.shape if sections.targets is not None else (*paths.cases.shape, outputs)
+    collected = Collected(paths.per_case, np.zeros(shape), np.zeros(shape) if paths.per_case > 1 else None)
+
+    def add(places: Int[np.ndarray, " p"], parts: np.ndarray) -> None:
+        collected.add(int(places[0]), parts)
+
+    memory = row_bytes(sections.score, paths.cases, paths.count * steps, sections.device)
+    rows = sections.contribute(np.arange(paths.count), np.full(paths.count, steps), add, memory, progress)
+    collected.close()
+    return collected, rows
+
+
+def adds_up(values: np.ndarray, gain: Float[np.ndarray, "m *k"]) -> bool:
+    """Whether the values of all cases add up to what there is to gain, but for rounding."""
+    axes = tuple(range(1, values.ndim - (gain.ndim - 1)))
+    gap = np.abs(values.sum(axis=axes, dtype=np.float64) - gain)
+    size = np.maximum(np.abs(values).sum(axis=axes, dtype=np.float64), np.abs(gain))
+    return bool((gap <= UNEXPLAINED * size + ROUNDING).all())

@@ -27,6 +27,7 @@ from explainers.gradients.layers import MapLayer, channel_axis
 from explainers.gradients.scores import Score
 from explainers.lazily import lazily
 from explainers.progress import Progress
+from explainers.sampling.steps import stretch
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +47,7 @@ def ablation_maps(
     asked = Asked(score, layer, inputs, targets, device)
     part, first = behind(score, layer, asked.picture(0))
     if _affine(part, first):
-        return _closed_form(asked, progress)
+        return _closed_form(asked, part, first, progress)
 
     def weights(picture: Picture, i: int, report: Progress) -> Float[torch.Tensor, "c e"]:
         assert picture.scores is not None
@@ -117,25 +118,37 @@ def _affine(part: Behind, picture: Picture) -> bool:
     return bool(size > 0) and bool((slopes - slopes[:1]).abs().max() <= 1e-4 * size)
 
 
-def _closed_form(asked: Asked, progress: Progress) -> ChannelMaps:
-    """One forward and one backward pass tell what each channel adds, where the rest of the network is affine."""
+def _closed_form(asked: Asked, part: Behind, first: Picture, progress: Progress) -> ChannelMaps:
+    """What each channel adds, told by the slopes at the layer, where the rest of the network is affine: the first picture has been seen."""
+    assert first.output is not None
+    assert first.scores is not None
+    at = first.output.detach().requires_grad_()
+    found = [(_by_slopes(asked, part(first, at), at, slice(0, 1)), first.scores.cpu().numpy())]
+    count = len(asked.inputs)
+    progress(1, count)
 
-    def compute(part: slice) -> tuple[np.ndarray, np.ndarray]:
-        x = torch.tensor(asked.inputs[part], device=asked.device)
+    def compute(rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        here = slice(rows.start + 1, rows.stop + 1)
         with graph_start(asked.layer.module) as call:
-            scores = asked.score(x)
-        output = asked.layer.checked(call.output, len(x))
-        targets = on(asked.targets, part, asked.device)
-        slopes = gradients(scores, output, targets)
-        slopes = slopes if targets is None else slopes[..., None]
-        own = scores.detach() if targets is None else of_targets(scores.detach(), targets)[:, None]
-        lost = (
-            (output.detach()[..., None] * slopes).movedim(channel_axis(output), 1).flatten(2, -2).sum(dim=2)
-        )
-        maps = weighed(asked.layer.maps(output.detach()), lost / _size(own)[:, None])
-        return maps.cpu().numpy(), scores.detach().cpu().numpy()
+            scores = asked.score(torch.tensor(asked.inputs[here], device=asked.device))
+        output = asked.layer.checked(call.output, here.stop - here.start)
+        return _by_slopes(asked, scores, output, here), scores.detach().cpu().numpy()
 
-    inputs = asked.inputs
-    parts = over_chunks(compute, len(inputs), inputs[:1].nbytes * 48, asked.device, progress)
-    maps, scores = (np.concatenate(found) for found in zip(*parts, strict=True))
-    return ChannelMaps(maps, scores, len(inputs), "closed form")
+    found += over_chunks(
+        compute, count - 1, asked.inputs[:1].nbytes * 48, asked.device, stretch(progress, 1, count)
+    )
+    maps, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return ChannelMaps(maps, scores, count, "closed form")
+
+
+def _by_slopes(
+    asked: Asked, scores: Float[torch.Tensor, "n k"], output: torch.Tensor, part: slice
+) -> Float[np.ndarray, "n e h w"]:
+    targets = on(asked.targets, part, asked.device)
+    slopes = gradients(scores, output, targets)
+    slopes = slopes if targets is None else slopes[..., None]
+    output, scores = output.detach(), scores.detach()
+    own = scores if targets is None else of_targets(scores, targets)[:, None]
+    lost = (output[..., None] * slopes).movedim(channel_axis(output), 1).flatten(2, -2).sum(dim=2)
+    found = weighed(asked.layer.maps(output), lost / _size(own)[:, None])
+    return np.asarray(found.cpu().numpy())

@@ -66,8 +66,9 @@ class Picture:
     scores: torch.Tensor | None = None
 
 
-def calls_before(score: Score, layer: MapLayer, x: torch.Tensor) -> Before:
-    """One pass in which every call of a submodule is noted."""
+def calls_before(score: Score, layer: MapLayer, x: Float[torch.Tensor, "1 c h w"]) -> tuple[Before, Picture]:
+    """One pass in which every call of a submodule is noted; and what it says of the picture, of which nothing is kept yet."""
+    picture = Picture(x)
     called: list[_Noted] = []
     open_calls: list[int] = [-1]
 
@@ -85,14 +86,25 @@ def calls_before(score: Score, layer: MapLayer, x: torch.Tensor) -> Before:
         for module in score.module.modules():
             hooks.callback(module.register_forward_pre_hook(begin).remove)
             hooks.callback(module.register_forward_hook(end).remove)
-        score(x)
+        hooks.enter_context(_hooked(layer.module, _noted_in(picture)))
+        picture.scores = score(x)
+    layer.checked(picture.output, 1)
     own = [i for i, call in enumerate(called) if call.module is layer.module]
     calls: dict[torch.nn.Module, int] = {}
     for call in called[: own[-1]] if own else []:
         outermost = call.parent < 0 or called[call.parent].ended > own[-1]
         if call.ended <= own[-1] and outermost and not isinstance(call.module, torch.jit.ScriptModule):
             calls[call.module] = calls.get(call.module, 0) + 1
-    return Before(calls, len(own))
+    return Before(calls, len(own)), picture
+
+
+def _noted_in(picture: Picture) -> Callable[..., None]:
+    """A hook that notes the layer's output."""
+
+    def note(_module: torch.nn.Module, _arguments: Any, output: Any) -> None:
+        picture.output = output.clone() if isinstance(output, torch.Tensor) else None
+
+    return note
 
 
 @dataclass
@@ -121,30 +133,34 @@ class Behind:
     def seen(self, x: Float[torch.Tensor, "1 c h w"]) -> Picture:
         """One pass of a picture that keeps what is needed for later ones."""
         picture = Picture(x)
-
-        def keeping(module: torch.nn.Module) -> Callable[..., Any]:
-            forward, kept = module.forward, picture.kept.setdefault(module, [])
-
-            def run(*arguments: Any, **named: Any) -> Any:
-                answer = forward(*arguments, **named)
-                if len(kept) < self.before.calls[module]:
-                    kept.append(_copied(answer, 1))
-                return answer
-
-            return run
-
-        def note(_module: torch.nn.Module, _arguments: Any, output: Any) -> None:
-            picture.output = output.clone() if isinstance(output, torch.Tensor) else None
-
-        forwards = {} if self.way == "whole" else {module: keeping(module) for module in self.before.calls}
-        try:
-            with torch.no_grad(), _hooked(self.layer.module, note), _forwards(forwards):
-                picture.scores = self.score(x)
-        except _NotKept:
-            self.way = "whole"
-            return self.seen(x)
+        with _hooked(self.layer.module, _noted_in(picture)):
+            picture.scores = self.kept(picture)
         self.layer.checked(picture.output, 1)
         return picture
+
+    def kept(self, picture: Picture, outputs: torch.Tensor | None = None) -> Float[torch.Tensor, "1 k"]:
+        """One pass that keeps what stands before the layer, perhaps with other `outputs` of it ``(1, …)``: its scores."""
+        forwards = {} if self.way == "whole" else {m: self._keeping(m, picture) for m in self.before.calls}
+        try:
+            with contextlib.ExitStack() as changes, torch.no_grad():
+                changes.enter_context(_forwards(forwards))
+                if outputs is not None:
+                    changes.enter_context(_replaced(self.layer.module, outputs, self.before.layer_calls))
+                return self.score(picture.x)
+        except _NotKept:
+            self.way = "whole"
+            return self.kept(picture, outputs)
+
+    def _keeping(self, module: torch.nn.Module, picture: Picture) -> Callable[..., Any]:
+        forward, kept = module.forward, picture.kept.setdefault(module, [])
+
+        def run(*arguments: Any, **named: Any) -> Any:
+            answer = forward(*arguments, **named)
+            if len(kept) < self.before.calls[module]:
+                kept.append(_copied(answer, 1))
+            return answer
+
+        return run
 
     def __call__(
         self, picture: Picture, outputs: torch.Tensor, way: Way | None = None
@@ -184,14 +200,14 @@ class Behind:
 
 def behind(score: Score, layer: MapLayer, x: Float[torch.Tensor, "1 c h w"]) -> tuple[Behind, Picture]:
     """The part behind the layer, asked in the cheapest way that agrees with the whole network for this picture; and that."""
-    found = Behind(score, layer, calls_before(score, layer, x))
-    picture = found.seen(x)
+    before, picture = calls_before(score, layer, x)
+    found = Behind(score, layer, before)
     assert picture.output is not None
     assert picture.scores is not None
     changed = torch.cat([picture.output, picture.output.flip(1)])
+    truth = torch.cat([picture.scores, found.kept(picture, changed[1:])])
     if found.way != "whole":
         with torch.no_grad():
-            truth = torch.cat([picture.scores, found(picture, changed[1:], "whole")])
             found.way = next((way for way in _CHEAP if _agrees(found, picture, changed, truth, way)), "whole")
     return found, picture
 

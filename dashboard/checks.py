@@ -10,6 +10,12 @@ import explainers as ex
 #: What taken-away pixels show, and how people call it.
 FILLS = {"mean": "mean colour", "blur": "blurred", "inpaint": "in-painted"}
 
+#: Portions of pixels, and random maps beside the map; stages of scrambling, and scrambled copies.
+STEPS, RANDOMS, STAGES, REPEATS = 20, 20, 5, 3
+
+#: Pictures that a model is asked to see whether the score follows a map, at most; explanations to see whether the map follows the weights.
+PICTURES, EXPLANATIONS = 2 * (STEPS - 1) * (RANDOMS + 1) + 3, 1 + STAGES * REPEATS
+
 Report = ex.Faithfulness | ex.Randomisation
 
 
@@ -36,11 +42,20 @@ def measured(
     """The answer; `result` is the map, which faithfulness is about. Raises `ExplainerError`."""
     if check.what == "randomisation":
         return ex.randomisation_check(
-            model, data, check.explainer, [check.row], check.target, progress=progress
+            model,
+            data,
+            check.explainer,
+            [check.row],
+            check.target,
+            stages=STAGES,
+            repeats=REPEATS,
+            progress=progress,
         )
     if result is None or check.fill not in FILLS:
         raise ex.InvalidSetting(
             f"Faithfulness needs a map and a fill of {', '.join(FILLS)}; got {check.fill!r}."
         )
     fill: Any = check.fill
-    return ex.faithfulness(model, data, result, check.row, fill, progress=progress)
+    return ex.faithfulness(
+        model, data, result, check.row, fill, steps=STEPS, randoms=RANDOMS, progress=progress
+    )

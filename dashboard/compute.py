@@ -20,7 +20,7 @@ import numpy as np
 
 import explainers as ex
 from dashboard.checks import Check, Report
-from dashboard.costs import MINUTES, Costs, Partial, cost_text
+from dashboard.costs import MINUTES, Costs, Partial, about, cost_text
 from dashboard.early import Early
 from dashboard.running import Run, Runs
 
@@ -52,7 +52,7 @@ class Store:
 
     def put(self, key: Hashable, value: Any) -> None:
         """Keep a value; drops others until the limit holds."""
-        size = _bytes(value)
+        size = size_of(value)
         with self._lock:
             self._bytes += size - self._items.pop(key, (None, 0))[1]
             self._items[key] = (value, size)
@@ -160,7 +160,7 @@ class Compute:
             else:
                 where = ex.Provenance(model, data, explainer, rows, target, None)
                 result = dataclasses.replace(early(explain, note), provenance=where)
-            self.costs.learn(model, data, result)
+            self.costs.learn(model, data, result, explainer)
             return result
 
         found = self.kept(key, make, progress)
@@ -207,7 +207,8 @@ class Compute:
                 key, lambda: self.engine.check_map(model, data, check, result, progress), progress
             )
 
-        return Job(title, key, run)
+        seconds = self.costs.of_check(model, data, check)
+        return Job(title, key, run, about(seconds), seconds if seconds and seconds > MINUTES else 0.0)
 
     def predict(self, model: ex.Model, data: ex.Dataset, cases: ex.Dataset) -> np.ndarray:
         """Predictions for a few cases with the schema of `data`, ``(m, k)``, not kept."""
@@ -270,14 +271,16 @@ def _make(key: Hashable, make: Callable[[], Any], store: Store) -> Any:
     return result
 
 
-def _bytes(value: Any) -> int:
-    """Roughly what a result holds: its arrays, and a little."""
+def size_of(value: Any) -> int:
+    """Roughly what a result holds: its arrays and texts, and a little."""
     if isinstance(value, np.ndarray):
         return int(value.nbytes)
+    if isinstance(value, (str, bytes)):
+        return len(value) + 64
     if isinstance(value, (tuple, list)):
-        return sum(_bytes(item) for item in value) + 64
+        return sum(size_of(item) for item in value) + 64
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return sum(_bytes(getattr(value, field.name)) for field in dataclasses.fields(value)) + 256
+        return sum(size_of(getattr(value, field.name)) for field in dataclasses.fields(value)) + 256
     if isinstance(value, dict):
-        return sum(_bytes(item) for item in value.values()) + 64
+        return sum(size_of(item) for item in value.values()) + 64
     return 64

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 import explainers as ex
+from dashboard.checks import EXPLANATIONS, PICTURES, Check
 from dashboard.figures.numbers import counted
 
 #: Seconds from which a computation is long: what it costs is said before.
@@ -28,8 +29,14 @@ TELLING, MOST_SECONDS = 0.05, 0.2
 #: Rows asked to find out: at first, and at most.
 FIRST_ROWS, MOST_ROWS = 64, 4096
 
-#: Model evaluations from which an answer tells what one costs.
-MANY = 2000
+#: Model evaluations from which an answer tells what one costs, or seconds where a row takes long; neither is its first moments.
+MANY, MANY_SECONDS = 2000, 10.0
+
+#: How many times a prediction's seconds a row takes that is also differentiated: forwards, and back to the picture.
+GRADIENT = 2.5
+
+#: Seconds of one step uphill beside those of its pictures, and how many times a row's seconds one of those takes.
+STEP, SLOPE = 0.006, 4.0
 
 #: Share of the work after which its own pace says when it will be done.
 FORESEEABLE = 0.02
@@ -54,9 +61,20 @@ class Costs:
 
     def seconds(self, model: ex.Model, data: ex.Dataset, explainer: ex.Explainer, rows: Any) -> float | None:
         """Seconds for an explanation, about; ``None`` where nobody knows."""
-        count = ex.cost(model, data, explainer, rows)
-        if count is None:
+        known = ex.cost(model, data, explainer, rows)
+        if known is None:
             return None
+        return self._of_rows(model, data, known * _times(explainer))
+
+    def of_check(self, model: ex.Model, data: ex.Dataset, check: Check) -> float | None:
+        """Seconds for a check of a map, about; ``None`` where nobody knows."""
+        if check.what == "faithfulness":
+            return self._of_rows(model, data, PICTURES)
+        each = self.seconds(model, data, check.explainer, [check.row])
+        return None if each is None else EXPLANATIONS * each
+
+    def _of_rows(self, model: ex.Model, data: ex.Dataset, count: float) -> float | None:
+        """Seconds for so many predictions, about."""
         most = self._kept.get(("opened", *_names(model, data)))
         if most is not None and count * most < TELLING:
             return count * float(most)  # whatever a row costs exactly, it is soon done
@@ -70,13 +88,41 @@ class Costs:
         self._kept.put(("opened", *_names(model, data)), (time.perf_counter() - started) / max(1, len(data)))
         return found
 
-    def learn(self, model: ex.Model, data: ex.Dataset, result: ex.Explanation) -> None:
-        """Note what an evaluation took in a long answer; the longest ones tell best."""
+    def making(self, model: ex.Model, data: ex.Dataset, explainer: ex.FeatureVisualization, units: int) -> float:  # fmt: skip
+        """Seconds to make pictures for so many units, about; the model's predictions must be known.
+
+        Its steps come one after another on a few pictures each, so that they take longer than as many rows at once.
+        """
+        searched = min(explainer.candidates, len(data))
+        pictures = units * explainer.samples
+        factor = self._kept.get(("making", *_names(model, data))) or 1.0
+        return float(factor * self._uphill(model, data, explainer.steps, pictures, searched))
+
+    def _uphill(self, model: ex.Model, data: ex.Dataset, steps: int, pictures: int, searched: int) -> float:
+        row = float(self._kept.get(("opened", *_names(model, data))) or 0.0)
+        return steps * (STEP + SLOPE * pictures * row) + searched * row
+
+    def learn(self, model: ex.Model, data: ex.Dataset, result: ex.Explanation, explainer: ex.Explainer | None = None) -> None:  # fmt: skip
+        """Note what an evaluation took in a long answer; the longest ones tell best. A row that `explainer` differentiates counts as several."""
+        if isinstance(result, ex.Visualizations):
+            self._learn_making(model, data, result)
+            return
         asked, seconds = (result.diagnostics.get(name) for name in ("evaluations", "seconds"))
         key = ("pace", *_names(model, data))
-        _, most = self._kept.get(key) or (0.0, MANY)
-        if isinstance(asked, int) and isinstance(seconds, float) and 2 * asked >= most:
-            self._kept.put(key, (seconds / asked, asked))
+        _, most = self._kept.get(key) or (0.0, 0)
+        if not isinstance(asked, int) or not isinstance(seconds, float):
+            return
+        tells = asked >= MANY or (asked >= FIRST_ROWS and seconds >= MANY_SECONDS)
+        if tells and 2 * asked >= most:
+            self._kept.put(key, (seconds / asked / _times(explainer), asked))
+
+    def _learn_making(self, model: ex.Model, data: ex.Dataset, result: ex.Visualizations) -> None:
+        """How much longer it took than was foreseen; its rows are asked in steps, and say nothing of others."""
+        k, s, steps = result.history.shape
+        searched, seconds = (result.diagnostics.get(name) for name in ("searched", "seconds"))
+        if isinstance(searched, int) and isinstance(seconds, float):
+            foreseen = self._uphill(model, data, steps, k * s, searched)
+            self._kept.put(("making", *_names(model, data)), min(10.0, max(0.1, seconds / foreseen)))
 
     def _pace(self, model: ex.Model, data: ex.Dataset) -> float | None:
         """Seconds for a row; ``None`` where the model fails, which the answer itself will say."""
@@ -92,6 +138,7 @@ class Costs:
 
     def _measured(self, model: ex.Model, data: ex.Dataset) -> float:
         """Seconds that each further row takes, beyond those of any question."""
+        self._timed(model, data, 1)  # whoever answers may have to start, and to be told the data
         first = self._timed(model, data, FIRST_ROWS)
         if first > MOST_SECONDS:
             return first / FIRST_ROWS
@@ -106,15 +153,24 @@ class Costs:
         return max(time.perf_counter() - started, 1e-6)
 
 
+def _times(explainer: ex.Explainer | None) -> float:
+    """Predictions that take as long as a row of this explainer."""
+    return GRADIENT if explainer is not None and "gradients" in explainer.needs else 1.0
+
+
 def _names(model: ex.Model, data: ex.Dataset) -> tuple[str, str]:
     return model.digest, data.digest
 
 
 def cost_text(explainer: ex.Explainer, data: ex.Dataset, cases: Sized | None, seconds: float | None) -> str:
     """``about 40 s: 1,024 coalitions × 100 reference cases``; empty where it is not long."""
-    if seconds is None or seconds < LONG:
-        return ""
-    return f"about {duration(seconds)}" + (f": {work}" if (work := _work(explainer, data, cases)) else "")
+    said = about(seconds)
+    return f"{said}: {work}" if said and (work := _work(explainer, data, cases)) else said
+
+
+def about(seconds: float | None) -> str:
+    """``about 40 s``; empty where it is not long, or nobody knows."""
+    return "" if seconds is None or seconds < LONG else f"about {duration(seconds)}"
 
 
 def duration(seconds: float) -> str:
@@ -131,7 +187,8 @@ def _work(explainer: ex.Explainer, data: ex.Dataset, cases: Sized | None) -> str
         return ""
     references = min(explainer.background, len(data.rows("train")) or len(data))
     most = coalitions(explainer, data)
-    parts = [f"{most:,} coalitions", counted(references, "reference case")]
+    parts = [f"{most:,} coalitions"]
+    parts += [counted(references, "reference case")] if data.modality == "table" else []
     parts += [counted(len(cases), "case")] if cases is not None and len(cases) > 1 else []
     return " × ".join(parts)
 

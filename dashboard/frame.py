@@ -20,14 +20,15 @@ class _Target(enum.Enum):
     PREDICTED = "predicted class"
 
 
-#: Quiet page: less empty space on top, and the bar of long work at the lower edge, where it moves nothing.
+#: Quiet page: less empty space on top, and the bar of long work at the lower edge, where it moves nothing. Downloads of panels are
+#: asked for where the panel is.
 _STYLE = """
 <style>
 .stMainBlockContainer { padding-top: 3.6rem; padding-bottom: 2rem; max-width: 1600px; }
 .st-key-work { position: fixed; right: 1.5rem; bottom: 1.5rem; width: 22rem; z-index: 1000; padding: 0.8rem 1rem;
   background: var(--st-secondary-background-color, Canvas); border: 1px solid rgba(128,128,128,.35); border-radius: 8px; }
 [data-testid="stHorizontalBlock"] { gap: 0.8rem; }
-.stElementContainer:has(style) { display: none; }
+.stElementContainer:has(style), [class*="st-key-save-"] { display: none; }
 </style>
 """
 

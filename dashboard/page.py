@@ -58,6 +58,7 @@ def draw(page: Page) -> None:
     payload = {"layout": page.layout, "blocks": gather(page, view)}
     linked_host(payload, key=key, on_event=partial(handle, page))
     _files(page, view)
+    session.hold(view.seen)
     if view.pending:
         _work(view)
 
@@ -80,7 +81,7 @@ def gather(page: Page, view: View) -> list[Block]:
 
 
 def _files(page: Page, view: View) -> None:
-    """What panels offer to save that is more than a table, as links that are this visitor's alone."""
+    """What panels offer to save that is more than a table, as links that are this visitor's alone; their blocks' `saves` press them."""
     for panel in page.panels:
         if not isinstance(panel, Offers):
             continue

@@ -34,6 +34,9 @@ MOST_FEATURES = 400
 #: Features that get a slider: the most important ones of the case.
 SLIDERS = 60
 
+#: Classes that a picture is made for, and seconds up to which pictures are made again with every change of what they are for.
+MOST_MADE, QUICKLY_MADE = 12, 3.0
+
 #: Cases in a global picture: first a few for a quick answer, then enough for one that holds.
 FIRST_CASES = 40
 MOST_CASES = 200
@@ -117,6 +120,13 @@ def picture_choices(refused: Refused) -> tuple[ex.Explainer, ...]:
     known = {type(method) for method in first}
     others = [kind for kind in PICTURE_KINDS if kind not in known and refused(kind) is None]
     return (*first, *(kind() for kind in others))
+
+
+def visualization(layer: str = "", channel: int = 0, seed: int = 0) -> ex.FeatureVisualization:
+    """Pictures made for classes, or for a channel where a layer is named."""
+    if not layer:
+        return ex.FeatureVisualization(seed=seed)
+    return ex.FeatureVisualization(layer=layer, channel=channel, seed=seed)
 
 
 #: The kinds of explainers that give a map of one picture.

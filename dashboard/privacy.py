@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from collections.abc import Callable
 from typing import Literal
 
 import streamlit as st
@@ -24,17 +25,20 @@ _SECRET = "download-secret"
 
 def download(
     label: str,
-    data: str | bytes,
+    data: str | bytes | Callable[[], bytes],
     name: str,
     *,
     key: str,
     mime: str = "text/csv",
     kind: Literal["primary", "secondary", "tertiary"] = "secondary",
 ) -> bool:
-    """A button that saves `data` as `name`; whether it was clicked. The link is this visitor's, while the visit lasts."""
+    """A button that saves `data` as `name`; whether it was clicked. The link is this visitor's, while the visit lasts.
+
+    Where `data` is a function, it is called once somebody clicks; its file gets another address in each run.
+    """
     content = data.encode() if isinstance(data, str) else data
     secret: bytes = st.session_state.setdefault(_SECRET, secrets.token_bytes(32))
-    nonce = token(content, secret)
+    nonce = secrets.token_hex(32) if callable(content) else token(content, secret)
     context = get_script_run_ctx()
     session = context.session_id if context is not None else ""
     REGISTER.add(nonce, Owner(st.context.cookies.get(COOKIE), session, readable(name)))

@@ -25,6 +25,23 @@ class Filter:
 
 
 @dataclasses.dataclass(frozen=True)
+class Sought:
+    """What pictures are made for: the classes, or a channel of a layer; and which of them were asked for.
+
+    Attributes:
+        layer: the layer's name; empty for the classes.
+        channel: of that layer.
+        seed: which random start.
+        asked: the model's position, and layer, channel and seed, that were asked for last; empty before.
+    """
+
+    layer: str = ""
+    channel: int = 0
+    seed: int = 0
+    asked: tuple[Any, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
 class Selection:
     """The selection of one visitor in one workspace.
 
@@ -46,6 +63,7 @@ class Selection:
         region: the region of the picture that maps are read in.
         fill: what taken-away pixels show where the map is checked by taking them away; empty where it is not.
         scrambled: whether the map is checked against scrambled weights.
+        sought: what the overview makes pictures for.
         cancelled: titles of long computations that were stopped by hand.
     """
 
@@ -67,6 +85,7 @@ class Selection:
     region: Region | None = None
     fill: str = ""
     scrambled: bool = False
+    sought: Sought = Sought()
     cancelled: frozenset[str] = frozenset()
 
     def pick(self, row: int) -> Selection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Hashable, Mapping
 from typing import Any, cast
 
 import streamlit as st
@@ -10,7 +11,8 @@ from streamlit.runtime.scriptrunner_utils.script_run_context import get_script_r
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 import explainers as ex
-from dashboard.compute import Compute
+from dashboard import tiles
+from dashboard.compute import STORE_BYTES, Compute, size_of
 from dashboard.library import library
 from dashboard.selection import Selection
 from dashboard.view import View
@@ -26,13 +28,18 @@ DELETED = (
 )
 
 
+#: Bytes of a result from which a visit keeps it itself while it is shown.
+HELD = STORE_BYTES // 32
+
+
 @dataclasses.dataclass
 class Place:
-    """An open workspace with this visitor's selection in it; a private one brings its own store."""
+    """An open workspace with this visitor's selection in it; a private one brings its own store. `held` are large results on the page."""
 
     workspace: OpenWorkspace
     compute: Compute
     selection: Selection
+    held: dict[Hashable, Any] = dataclasses.field(default_factory=dict)
 
 
 def current() -> Place | None:
@@ -73,7 +80,9 @@ def _enter(place: Place) -> None:
 
 def leave() -> None:
     """Back to the start page."""
-    st.session_state.pop("place", None)
+    left: Place | None = st.session_state.pop("place", None)
+    if left is not None:
+        left.held = {}
     st.query_params.clear()
 
 
@@ -88,6 +97,7 @@ def forget_private() -> None:
         del st.session_state[key]
     st.session_state["deletions"] = st.session_state.get("deletions", 0) + 1
     st.session_state["news"] = DELETED
+    tiles.take_back()
     leave()
 
 
@@ -112,7 +122,13 @@ def first_selection(workspace: OpenWorkspace) -> Selection:
 def view() -> View:
     """The visitor's look at the open workspace."""
     place = cast(Place, st.session_state["place"])
-    return View(place.workspace, place.selection, place.compute)
+    return View(place.workspace, place.selection, place.compute, held=place.held, lend=tiles.lend)
+
+
+def hold(seen: Mapping[Hashable, Any]) -> None:
+    """Keep what is on the page, as long as it is, where the store might drop it; the rest the store keeps."""
+    place = cast(Place, st.session_state["place"])
+    place.held = {key: value for key, value in seen.items() if size_of(value) > HELD}
 
 
 def select(selection: Selection) -> None:

@@ -15,6 +15,7 @@ import explainers as ex
 from dashboard import private
 from dashboard.library import Library
 from dashboard.serving import visits
+from dashboard.serving.tiles import SHELF
 from dashboard.workers import containment
 from dashboard.workers.starting import starter, variables_of_workers
 
@@ -47,7 +48,7 @@ def warm(library: Library) -> str:
 
     Returns the sentence that says whether the lock holds.
     """
-    visits.AT_END.append(private.end)
+    visits.AT_END += [private.end, SHELF.forget]
     starter(library.terms).start()
     for module in PAGE:
         importlib.import_module(module)

@@ -66,6 +66,7 @@ class ModelFile(_Strict):
     classes: tuple[str | bool | int | float, ...] = ()
     note: str = ""
     architecture: str | None = None
+    output: Literal["auto", "probability", "raw", "target"] = "auto"
     input: Input | None = None
 
 
@@ -248,6 +249,7 @@ def _model(folder: Path, entry: ModelFile, data: ex.Dataset, opener: Opener) -> 
         architecture=architecture,
         classes=entry.classes or None,
         name=path.name,
+        output=entry.output,
         preparation=prepared,
     )
     opener.check(model, data)

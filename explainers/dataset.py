@@ -104,10 +104,12 @@ class Dataset:
         """
         array = np.asarray(array)
         scale = pixel_scale or (255.0 if array.dtype == np.uint8 else 1.0)
-        pixels = np.ascontiguousarray(_channels_first(array), dtype=np.float32)
+        ordered = _channels_first(array)
+        pixels = np.ascontiguousarray(ordered, dtype=np.float32)
         if scale != 1.0:
-            pixels = pixels / np.float32(scale)
-        finite = np.isfinite(pixels).all(axis=(1, 2, 3))
+            own = None if np.may_share_memory(pixels, array) else pixels  # never into the caller's array
+            pixels = np.divide(pixels, np.float32(scale), out=own)
+        finite = np.array([np.isfinite(picture).all() for picture in pixels])
         if not finite.all():
             raise SchemaMismatch(
                 f"Some pixels are NaN or infinite, first in picture {int(np.argmin(finite)) + 1}; "

@@ -113,6 +113,11 @@ class Problem:
         return against
 
     @property
+    def targets_or_all(self) -> np.ndarray | None:
+        """The output explained for each case, ``(m,)``, or ``None`` where all outputs are wanted."""
+        return None if self.all_outputs else self.targets
+
+    @property
     def target_labels(self) -> tuple[Any, ...]:
         """The labels of what is explained: one for each case, or one for each output."""
         names = self.model.classes or tuple(range(self.outputs))

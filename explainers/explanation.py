@@ -11,6 +11,9 @@ import numpy as np
 import pandas as pd
 
 Space = Literal["probability", "raw", "target"]
+
+#: What may be declared of a model's own answers; ``"auto"``: it is found out.
+Output = Literal["auto", "probability", "raw", "target"]
 E = TypeVar("E", bound="Explanation")
 
 if TYPE_CHECKING:

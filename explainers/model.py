@@ -27,7 +27,7 @@ from explainers.errors import (
     TooManyAtOnce,
     UnsupportedModel,
 )
-from explainers.explanation import Space
+from explainers.explanation import Output, Space
 from explainers.preparation import Preparation
 from explainers.schema import _listed
 from explainers.staged import Mixture, Staged
@@ -66,6 +66,7 @@ class Model:
         trust: the letter of its file's format in `explainers.FORMATS`; empty for a model from memory.
         inputs: how many columns it takes, or the shape of one case (``None`` where a side is open), where it knows.
         preparation: what becomes of pictures before they reach it, where something does.
+        declared: what was declared of its answers where it was opened; ``"auto"``: nothing, it was found out.
     """
 
     predictor: Predict
@@ -84,6 +85,7 @@ class Model:
     digest: str = dataclasses.field(default_factory=random_digest)
     inputs: int | tuple[int | None, ...] | None = None
     preparation: Preparation | None = None
+    declared: Output = "auto"
 
     @classmethod
     def wrap(
@@ -91,12 +93,16 @@ class Model:
         obj: Any,
         classes: Sequence[Any] | None = None,
         *,
-        output: Literal["auto", "probability", "raw", "target"] = "auto",
+        output: Output = "auto",
     ) -> Model:
         """A model from memory: scikit-learn estimator or pipeline, XGBoost, LightGBM, CatBoost, torch module, callable.
 
-        `classes` names the outputs; a callable or module without classes is a regression. `output` says what a
-        callable or module returns where that cannot be seen. Raises `UnsupportedModel` for anything else.
+        `classes` names the outputs; a callable or module without classes is a regression. `output` declares what a
+        callable or module returns, and wins over what its last layer looks like: ``"probability"`` (a softmax, or one
+        sigmoid for the second of two classes, is inside), ``"raw"`` (logits: a softmax, or a sigmoid of a single one, is
+        applied to them) or ``"target"`` (a regression). Declared probabilities outside 0..1 are a `ModelFailure`.
+        Raises `InvalidSetting` for a declaration that a model which says itself what it answers does not bear out,
+        `UnsupportedModel` for any other object.
         """
         from explainers.wrapping import wrap
 
@@ -141,6 +147,13 @@ class Model:
         if self.estimator is not None and is_tree_model(self.estimator):
             found.add("trees")
         return frozenset(found)
+
+    @cached_property
+    def channels(self) -> tuple[tuple[str, int], ...]:
+        """Names of a network's convolutions and dense layers, and how many channels or features each gives."""
+        from explainers.gradients.ascent.units import channel_layers
+
+        return () if self.module is None else channel_layers(self.module)
 
     @cached_property
     def trees(self) -> TreeEnsemble | None:
@@ -242,10 +255,10 @@ class Model:
     def truth(self, y: np.ndarray) -> np.ndarray:
         """The truth in the model's terms: output positions ``(n,)`` for a classifier, float64 for a regression.
 
-        Raises `SchemaMismatch` for a label that is no class; missing labels are -1 (classes) or NaN.
+        Raises `SchemaMismatch` for a label that is no class, or no number; missing labels are -1 (classes) or NaN.
         """
         if self.task == "regression":
-            return np.asarray(y, dtype=np.float64)
+            return _outcomes(y)
         codes, labels = pd.factorize(np.asarray(y, dtype=object))  # a missing one has the code -1
         for names in (self.classes, self.labels, tuple(range(len(self.classes)))):
             lookup = {_key(name): position for position, name in enumerate(names)}
@@ -255,6 +268,16 @@ class Model:
         strange = sorted({repr(v) for v in labels if _key(v) not in {_key(c) for c in self.classes}})[:5]
         raise SchemaMismatch(
             f"The target column holds {', '.join(strange)}; the model's classes are {', '.join(map(repr, self.classes))}."
+        )
+
+    def doubt(self, predictions: Float[np.ndarray, "n k"]) -> str:
+        """What is strange about these probabilities, in a sentence; "" where they are as they should be."""
+        sums = predictions.sum(axis=1)
+        if self.space != "probability" or not len(sums) or np.allclose(sums, 1.0, atol=1e-2):
+            return ""
+        return (
+            f"the probabilities of a case add up to {sums.min():.3g} to {sums.max():.3g}, not to 1: each stands for itself, "
+            "or they are none"
         )
 
     def mismatch(self, data: Dataset) -> str | None:
@@ -292,6 +315,17 @@ class Model:
         if sentence:
             raise SchemaMismatch(sentence)
         self.predict(data.take(np.arange(min(2, len(data)))).X)
+
+
+def _outcomes(y: np.ndarray) -> np.ndarray:
+    try:
+        return np.asarray(y, dtype=np.float64)
+    except (ValueError, TypeError) as error:
+        strange = ", ".join(sorted({repr(value) for value in y})[:5])
+        raise SchemaMismatch(
+            f"The target column holds {strange}, and the model seems to answer numbers, not classes. If its answers are "
+            "scores of classes, declare that: output='raw' for logits, 'probability' for probabilities."
+        ) from error
 
 
 def spatial_layers(module: torch.nn.Module) -> list[str]:

@@ -70,8 +70,8 @@ class Canvas:
         return cls(
             problem,
             space,
-            torch.tensor(cases, device=device),
-            torch.tensor(fill, device=device),
+            _on(cases, device),
+            _on(fill, device),
             words,
             full,
             row_bytes,
@@ -98,6 +98,13 @@ class Canvas:
         return over_chunks(
             compute, count, each * self.row_bytes, self.device, progress, seconds=PORTION_SECONDS
         )
+
+
+def _on(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    """The same memory where that is allowed: nothing writes into it."""
+    return (
+        torch.as_tensor(array, device=device) if array.flags.writeable else torch.tensor(array, device=device)
+    )
 
 
 def _asked(problem: Problem, space: str, cases: np.ndarray) -> tuple[np.ndarray, int]:

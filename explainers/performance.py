@@ -168,6 +168,8 @@ def _classification(
     remarks = [note] if note else []
     if missing:
         remarks.append(f"no case of {', '.join(missing)}, so there is no AUC")
+    if model.doubt(outputs):
+        remarks.append(model.doubt(outputs))
     return Performance(
         "classification",
         n,

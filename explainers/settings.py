@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import types
 import typing
-from typing import Any, Literal, Union
+from typing import Annotated, Any, Literal, TypeAlias, Union
 
 from explainers.errors import InvalidSetting
 
@@ -21,6 +21,13 @@ class Range:
 
     low: float | int
     high: float | int
+
+
+#: What random numbers start from.
+Seed: TypeAlias = Annotated[int, Range(0, 2**31 - 1)]
+
+#: Which of the model's scores is explained; ``"auto"``: the one that suits the method, as a rule what `predict` returns.
+ScoreSpace: TypeAlias = Literal["auto", "raw", "probability"]
 
 
 @dataclasses.dataclass(frozen=True)

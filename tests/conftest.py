@@ -18,9 +18,8 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before anything imports onnxruntime
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads are tenfold slower on shared cores
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import torch  # after the number of threads is set
+from tests import checked  # noqa: F401  jaxtyping asks `tests` for it by name
 
-torch.set_num_threads(2)
 gc.disable()  # until all is imported: what that leaves behind is no garbage
 
 OUTSIDE = "outside this run's time slice"
@@ -39,6 +38,14 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     """Tier 2 runs in one process: its servers, browsers and faults want the machine for themselves."""
     if config.option.markexpr != "not slow":
         config.option.numprocesses, config.option.dist, config.option.tx = 0, "no", []
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Two threads where tests run; the process that only hands them out need not wait for torch."""
+    if session.config.option.dist == "no":
+        import torch  # after the number of threads is set
+
+        torch.set_num_threads(2)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import traceback
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,53 +9,19 @@ from typing import Any
 
 PACKAGES = ("numpy", "scikit-learn", "xgboost-cpu", "xgboost", "torch", "shap", "shapiq", "lime", "numba")
 
+ABOUT = (
+    "All sides in one process, the same model object and the same rows, two threads for whoever uses them."
+)
+
 
 def measure_all(data: Path | None, only: Sequence[str], patience: float, out: Path) -> None:
     """Run the sections, print them, and write them down."""
-    import numpy as np
-    import torch
-
     from benchmarks.blackbox.cases import Cases
-    from benchmarks.machine import Quietness, facts, label
-    from benchmarks.report import machine_lines, write
+    from benchmarks.sections import run
     from benchmarks.trees.cases import THREADS
 
-    torch.set_num_threads(THREADS)
-    random.seed(0)
-    np.random.seed(0)  # for libraries that draw from the global generator
-    before = Quietness.now()
-    found, failed = [], []
-    for word, make in _sections(Cases(), data, patience):
-        if only and not any(part in word for part in only):
-            continue
-        try:
-            with warnings.catch_warnings():  # the libraries warn about their own future
-                warnings.simplefilter("ignore")
-                section = make()
-            found.append(section)
-            print(f"## {section.title}\n\n{section.text}\n", flush=True)
-        except Exception as error:  # one section that fails must not cost the others' minutes
-            traceback.print_exc()
-            failed.append(f"{word}: {type(error).__name__}: {error}")
-    after = Quietness.now()
-    machine = facts(*PACKAGES)
-    missed = [line for section in found for line in section.missed]
-    note = label(before)
-    parts = [
-        "# Black-box explanations beside the established libraries",
-        f"**{note}**" if note else "",
-        "All sides in one process, the same model object and the same rows, two threads for whoever uses them.",
-        "## Less than wanted\n\n" + ("\n".join(f"- {line}" for line in missed) or "None of these rows."),
-        "## Sections that failed\n\n" + "\n".join(f"- {line}" for line in failed) if failed else "",
-        *(f"## {section.title}\n\n{section.text}" for section in found),
-        f"## Machine\n\n{machine_lines(machine, str(before), str(after))}",
-    ]
-    numbers: dict[str, Any] = {section.word: section.rows for section in found}
-    write(
-        out,
-        "\n\n".join(part for part in parts if part),
-        {"machine": machine, "label": note, "missed": missed, "failed": failed, **numbers},
-    )
+    found = run(_sections(Cases(), data, patience), only, THREADS)
+    found.write(out, "Black-box explanations beside the established libraries", (ABOUT,), PACKAGES, {})
 
 
 def _sections(cases: Any, data: Path | None, patience: float) -> Iterator[tuple[str, Callable[[], Any]]]:

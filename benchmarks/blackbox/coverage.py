@@ -10,8 +10,8 @@ import numpy as np
 
 from benchmarks.blackbox.cases import Case, Cases
 from benchmarks.blackbox.ours import kinds, named
-from benchmarks.blackbox.writing import Section
 from benchmarks.report import table
+from benchmarks.sections import Section
 
 #: Features, rows, reference cases; draws, and the fewest that say anything; what is near zero, as a share of the row's largest value.
 D, ROWS, BACKGROUND, SEEDS, FEWEST, NEAR = 16, 10, 10, 100, 10, 0.02

@@ -10,8 +10,8 @@ import torch
 import explainers as ex
 from benchmarks.blackbox.cases import Cases
 from benchmarks.blackbox.ours import named
-from benchmarks.blackbox.writing import Section
 from benchmarks.report import short, table
+from benchmarks.sections import Section
 
 BUDGETS = (128, 512, 2048)
 

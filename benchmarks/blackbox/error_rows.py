@@ -10,8 +10,8 @@ import numpy as np
 
 from benchmarks.blackbox import ours, peers
 from benchmarks.blackbox.cases import Case, Cases
-from benchmarks.blackbox.writing import Section
 from benchmarks.report import ratio, table
+from benchmarks.sections import Section
 
 #: Seeds, budgets in coalitions per feature, reference cases.
 SEEDS, TIMES, BACKGROUND = 20, (5, 10, 50, 100), 20

@@ -12,8 +12,8 @@ import numpy as np
 
 import explainers as ex
 from benchmarks.blackbox.cases import Case, Cases
-from benchmarks.blackbox.writing import Section
 from benchmarks.report import ratio, short, table
+from benchmarks.sections import Section
 
 #: The package's samples; ours, smallest first; those that stand for the truth, ours and the package's.
 SAMPLES, GRID, MANY, PACKAGE_MANY = (

@@ -17,8 +17,8 @@ import explainers as ex
 from benchmarks.blackbox import ours, peers
 from benchmarks.blackbox.cases import Case
 from benchmarks.blackbox.error_rows import errors
-from benchmarks.blackbox.writing import Section
 from benchmarks.report import table
+from benchmarks.sections import Section
 
 #: Rows and seeds (each seed with another row), coalitions for each feature.
 DRAWS, TIMES = 100, 8

@@ -15,8 +15,8 @@ from benchmarks.blackbox import peers
 from benchmarks.blackbox.cases import Case, Cases
 from benchmarks.blackbox.error_rows import scaled_error
 from benchmarks.blackbox.ours import kinds, named
-from benchmarks.blackbox.writing import Section
 from benchmarks.report import ratio, short, table
+from benchmarks.sections import Section
 
 #: Our budgets, smallest first; draws for our error.
 BUDGETS = (44, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import traceback
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,65 +19,35 @@ settled batch normalisations, pictures are made from seeds. *By processor time*:
 process used of the processors, which other work on the machine hardly changes. *Cosine*: of a peer's values to ours, or of every side to the reference that the section names;
 the least over pictures."""
 
+QUICK = "**A quick run: small pictures, a shallow network in the place of the deep one.**"
+ALONE = "**Without `--peers FOLDER`: sections fail whose peers are not in this environment.**"
+
 
 def measure_all(
-    peers: Path | None, only: Sequence[str], patience: float, quick: bool, words: list[str], out: Path
+    peers: Path | None,
+    only: Sequence[str],
+    patience: float,
+    quick: bool,
+    words: list[str],
+    out: Path,
+    data: Path | None = None,
 ) -> None:
-    """Run the sections, print them, and write them down; with `peers` in the environment in that folder."""
+    """Run the sections, print them, and write them down; with `peers` in the environment in that folder.
+
+    `data`: a folder of real models with stored answers.
+    """
     from benchmarks.images.environment import inside, run_inside
 
     if peers is not None and not inside(peers):
         run_inside(peers, words)
-    import numpy as np
-    import torch
-
     from benchmarks.images.cases import Cases
-    from benchmarks.machine import Quietness, facts, label
-    from benchmarks.report import machine_lines, write
+    from benchmarks.sections import run
     from benchmarks.trees.cases import THREADS
 
-    torch.set_num_threads(THREADS)
-    random.seed(0)
-    np.random.seed(0)  # for libraries that draw from the global generator
-    before = Quietness.now()
-    found, failed = [], []
-    for word, make in _sections(Cases(quick), patience):
-        if only and not any(part in word for part in only):
-            continue
-        try:
-            with warnings.catch_warnings():  # the libraries warn about their own future
-                warnings.simplefilter("ignore")
-                section = make()
-            found.append(section)
-            print(f"## {section.title}\n\n{section.text}\n", flush=True)
-        except Exception as error:  # one section that fails must not cost the others' minutes
-            traceback.print_exc()
-            failed.append(f"{word}: {type(error).__name__}: {error}")
-    after = Quietness.now()
-    machine = facts(*PACKAGES)
-    missed = [line for section in found for line in section.missed]
-    note = label(before)
-    lines = machine_lines(machine, str(before), str(after))
-    if torch.cuda.is_available():
-        lines = lines.removesuffix("Not measured on a GPU.")
-    parts = [
-        "# Explanations of pictures beside the established libraries",
-        f"**{note}**" if note else "",
-        "**A quick run: small pictures, a shallow network in the place of the deep one.**" if quick else "",
-        ""
-        if peers
-        else "**Without `--peers FOLDER`: sections fail whose peers are not in this environment.**",
-        _about(THREADS, patience),
-        "## Less than wanted\n\n" + ("\n".join(f"- {line}" for line in missed) or "None of these rows."),
-        "## Sections that failed\n\n" + "\n".join(f"- {line}" for line in failed) if failed else "",
-        *(f"## {section.title}\n\n{section.text}" for section in found),
-        f"## Machine\n\n{lines}",
-    ]
-    numbers: dict[str, Any] = {section.word: section.rows for section in found}
-    write(
-        out,
-        "\n\n".join(part for part in parts if part),
-        {"machine": machine, "label": note, "quick": quick, "missed": missed, "failed": failed, **numbers},
+    found = run(_sections(Cases(quick), patience, data), only, THREADS)
+    about = (QUICK if quick else "", "" if peers else ALONE, _about(THREADS, patience))
+    found.write(
+        out, "Explanations of pictures beside the established libraries", about, PACKAGES, {"quick": quick}
     )
 
 
@@ -90,7 +57,7 @@ def _about(threads: int, patience: float) -> str:
     return ABOUT.format(threads=threads, repeats=REPEATS, patience=patience)
 
 
-def _sections(cases: Any, patience: float) -> Iterator[tuple[str, Callable[[], Any]]]:
+def _sections(cases: Any, patience: float, data: Path | None) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Each with its word; a module that does not import fails its own sections alone."""
     names = (
         ("gradient", "gradient_rows", "measured"),
@@ -101,13 +68,15 @@ def _sections(cases: Any, patience: float) -> Iterator[tuple[str, Callable[[], A
         ("expected", "path_rows", "expected"),
         ("occlusion", "covering_rows", "occlusion"),
         ("lime", "covering_rows", "lime"),
+        ("large", "large_rows", "measured"),
         ("cuda", "cuda", "measured"),
     )
     for word, module, function in names:
         yield word, partial(_run, module, function, cases, patience)
+    yield "golden", partial(_run, "golden_rows", "measured", data)
 
 
-def _run(module: str, function: str, cases: Any, patience: float) -> Any:
+def _run(module: str, function: str, *given: Any) -> Any:
     import importlib
 
-    return getattr(importlib.import_module(f"benchmarks.images.{module}"), function)(cases, patience)
+    return getattr(importlib.import_module(f"benchmarks.images.{module}"), function)(*given)

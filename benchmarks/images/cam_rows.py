@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 import explainers as ex
-from benchmarks.blackbox.writing import Section
 from benchmarks.images import peers
 from benchmarks.images.cases import DEEP, SHALLOW, Case, Cases
 from benchmarks.images.measuring import EQUAL, Side, Work, cosine, section
+from benchmarks.sections import Section
 
 #: Side of the pictures; of those whose channels are left out one by one.
 SIDE, ABLATED = 224, 112

@@ -7,10 +7,10 @@ import itertools
 import numpy as np
 
 import explainers as ex
-from benchmarks.blackbox.writing import Section
 from benchmarks.images import peers
 from benchmarks.images.cases import SHALLOW, Cases
 from benchmarks.images.measuring import Side, Work, cosine, section
+from benchmarks.sections import Section
 
 #: Side of the pictures that are covered, and of those divided into segments; samples.
 SIDE, SEGMENTED, SAMPLES = 128, 64, 1000

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 import explainers as ex
-from benchmarks.blackbox.writing import Section
 from benchmarks.images.cases import DEEP, Case, Cases
 from benchmarks.report import short, table
+from benchmarks.sections import Section
 
 #: Pictures of the rows, and their side; runs after the first.
 COUNTS, SIDE, REPEATS = (1, 32), 224, 3

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import explainers as ex
-from benchmarks.blackbox.writing import Section
 from benchmarks.images import peers
 from benchmarks.images.cases import DEEP, Case, Cases
 from benchmarks.images.measuring import Side, Work, cosine, section
+from benchmarks.sections import Section
 
 #: Pictures of the rows, and their side.
 COUNTS, SIDE = (1, 4), 224

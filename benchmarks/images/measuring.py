@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.blackbox.writing import Section
 from benchmarks.images.cases import silently
 from benchmarks.report import ratio, short, table
+from benchmarks.sections import Section
 
 #: Runs of a side at most, and the cosine from which values are called equal.
 REPEATS, EQUAL = 7, 0.999

@@ -16,7 +16,7 @@ def first_calls() -> float:
     """Seconds of one call of each kernel on next to nothing; in a new process that is loading, or compiling."""
     began = time.perf_counter()
     from explainers.trees.ensemble import Tree, TreeEnsemble
-    from explainers.trees.shapley import against_background, path_dependent
+    from explainers.trees.shapley.exact import against_background, path_dependent
 
     none = np.array([-1, -1])
     one = Tree(

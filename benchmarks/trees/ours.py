@@ -11,7 +11,7 @@ import explainers as ex
 from benchmarks.trees.cases import Case
 from benchmarks.trees.measuring import Run, Side
 from explainers.trees.reading import read
-from explainers.trees.shapley import Values, against_background, path_dependent
+from explainers.trees.shapley.exact import Values, against_background, path_dependent
 
 
 def explained(

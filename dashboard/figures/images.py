@@ -29,6 +29,11 @@ def layer_png(image: np.ndarray, upscale: int = 1) -> str:
     `upscale` repeats pixels (no smoothing). Values outside 0..1 are cut, NaN is black. Raises ``ValueError`` for
     another shape.
     """
+    return "data:image/png;base64," + base64.b64encode(png(image, upscale)).decode("ascii")
+
+
+def png(image: np.ndarray, upscale: int = 1) -> bytes:
+    """The same as the bytes of a PNG file."""
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[0] not in (1, 3, 4):
         raise ValueError(f"A picture has shape (1, h, w), (3, h, w) or (4, h, w); found {image.shape}.")
@@ -39,7 +44,7 @@ def layer_png(image: np.ndarray, upscale: int = 1) -> str:
         pixels = pixels.repeat(upscale, axis=0).repeat(upscale, axis=1)
     stream = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(stream, "PNG", compress_level=1)
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+    return stream.getvalue()
 
 
 def as_seen(image: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
@@ -62,9 +67,8 @@ def overlay_values(values: np.ndarray, limit: float | None = None) -> dict[str, 
         limit: where the colour is full on both sides of zero; by default the map's own `map_limit`. Give the
             same to several maps of one method, so that they share one scale.
     """
-    flat = averaged(_flat(values), MOST_SIDE)
     full = map_limit(values) if limit is None else float(limit)
-    steps = np.rint(np.clip(flat / full, -1.0, 1.0) * STEPS).astype("i1")
+    steps = steps_of(averaged(flat(values), MOST_SIDE), full)
     return {
         "values": {"dtype": "i1", "bdata": base64.b64encode(steps.tobytes()).decode("ascii")},
         "shape": [int(size) for size in steps.shape],
@@ -73,9 +77,18 @@ def overlay_values(values: np.ndarray, limit: float | None = None) -> dict[str, 
     }
 
 
+def steps_of(values: np.ndarray, limit: float) -> np.ndarray:
+    """Values in steps of one byte, full on both sides of zero at `limit`."""
+    return np.rint(np.clip(values / limit, -1.0, 1.0) * STEPS).astype("i1")
+
+
 def averaged(image: np.ndarray, most: int) -> np.ndarray:
     """A picture or map ``(…, h, w)`` with at most so many values on a side, each the mean of a square block."""
-    every = -(-max(image.shape[-2:]) // most)
+    return in_blocks(image, -(-max(image.shape[-2:]) // most))
+
+
+def in_blocks(image: np.ndarray, every: int) -> np.ndarray:
+    """A picture or map ``(…, h, w)``, each value the mean of a block of so many on a side; of fewer at the right and lower edge."""
     if every <= 1:
         return image
     for side in (-2, -1):
@@ -87,10 +100,13 @@ def averaged(image: np.ndarray, most: int) -> np.ndarray:
 
 def map_limit(*maps: np.ndarray) -> float:
     """The 99.9th percentile of |value| over one or more maps, channels summed; above 0 even for an empty map."""
-    sizes = np.concatenate([np.abs(_flat(values)).ravel() for values in maps])
-    limit = float(np.percentile(sizes, CLIP)) if len(sizes) else 0.0
+    parts = [flat(values).ravel() for values in maps]
+    sizes = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    np.abs(sizes, out=sizes)
+    largest = float(sizes.max(initial=0.0))
+    limit = float(np.percentile(sizes, CLIP, overwrite_input=True)) if len(sizes) else 0.0
     # Where hardly any pixel has a value, the percentile is 0 and would hide them all.
-    return limit or float(sizes.max(initial=0.0)) or 1.0
+    return limit or largest or 1.0
 
 
 def class_bars(
@@ -124,9 +140,8 @@ def class_bars(
     )  # fmt: skip
 
 
-def _flat(values: np.ndarray) -> np.ndarray:
-    values = np.asarray(values, dtype=np.float64)
-    flat: np.ndarray = np.nan_to_num(
-        values.sum(axis=0) if values.ndim == 3 else values, nan=0.0, posinf=0.0, neginf=0.0
-    )
-    return flat
+def flat(values: np.ndarray) -> np.ndarray:
+    """A map ``(1 | c, h, w)`` as ``(h, w)``: channels are summed, and what is no number is nothing."""
+    values = np.asarray(values)
+    summed = values.sum(axis=0, dtype=np.float64) if values.ndim == 3 else values.astype(np.float64)
+    return np.asarray(np.nan_to_num(summed, copy=False, nan=0.0, posinf=0.0, neginf=0.0))

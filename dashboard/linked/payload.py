@@ -13,7 +13,8 @@ built. Ids and values of options travel as they are, for they come back in event
     seq      set by `linked_host`: the number of the last event this payload knows of.
 
     block    id, kind, area | column, title?, footer?, height? (px, kept fixed), loading?, hidden?,
-             code?, csv? (texts offered under the block, to copy and to save)
+             code?, csv? (texts offered under the block, to copy and to save), saves?: [{id, label}…] (files of the panel, which the
+             page offers as downloads of its own, hidden at its foot: `id` is the panel's name, a dash and the file's place)
              Blocks of one area stack in order. `loading` shows a grey skeleton, or dims what is already there.
 
     text     items: [{style: big|lead|sentence|caption|warning, text, tone?}], live? (read out when it changes)
@@ -31,14 +32,17 @@ built. Ids and values of options travel as they are, for they come back in event
       toggle    value                 button  emphasis?: primary|plain
     table    columns: [{id, label, align?: left|right, button?}…], rows: [{id, cells: [{text, whole?, tone?, bold?}…], button?}…],
              caption?    button: {id, label}; a row is as long as the columns are many
-    image    tiles: [{id, base?, overlay?, title?, caption?, grey?, selected?}…], tile_size? (px), click?, tools?,
-             opacity?, strongest? (0 to 1: the share of the pixels shown), colours?: auto|signed|heat|contour
+    image    tiles: [{id, base?, overlay?, title?, caption?, grey?, selected?, save? (as a PNG), beside?}…], tile_size? (px),
+             click?, tools?, opacity?, strongest? (0 to 1: the share of the pixels shown), colours?: auto|signed|heat|contour
              (where the reader's choice starts; auto: as each map has signs or not)
       base      "data:image/png;base64,…"
-      overlay   {values, shape: [h, w], limit, smooth?, signed?}: painted by the browser, symmetric about zero, full at ±limit
+      beside    [{id, base, title (read out), caption?}…]: smaller pictures beside it that can be chosen
+      overlay   {values, shape: [h, w], limit, smooth?, signed?, native?}: painted by the browser, symmetric about zero, full at ±limit
     maps     base, size: [h, w] (of the picture itself), tiles: [{id, title, whole? (the title when large), overlay?, caption?,
-             note?, selected?}…], large? (an id), plain_title?, region?, opacity?, strongest?, colours?
+             note?, selected?}…], large? (an id), plain_title?, region?, native?, opacity?, strongest?, colours?
              One picture and several maps over it: plain and large side by side, all below; zoom and region are one for all.
+      native   {token, shape: [h, w], side, every}: where `base` or an overlay is an overview, each of its dots the mean of
+             `every` by `every` values; all of them are fetched in tiles of `side` by `side` (`dashboard.serving.tiles`)
       region    {points: [[x, y]…]} or {mask: {bits, shape: [h, w]}}: shares of the picture's sides, or one bit for each place
     list     items: [{id, title, value?, caption?, share? (0 to 1, a thin bar), picture? (a PNG as `base`)}…],
              selected? (an id)
@@ -75,10 +79,12 @@ TONES = ("raises", "lowers", "changed", "muted")
 COLOURS = ("auto", "signed", "heat", "contour")
 BREAKPOINTS = ("wide", "medium", "narrow")
 PNG = "data:image/png;base64,"
+TOKEN = re.compile(r"[0-9a-f]{64}")
+SAVE_ID = re.compile(r"[a-z]+-[0-9]+")
 AREA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 # needed fields, further fields
-BLOCK_COMMON = ("id kind", "area column title footer height loading hidden code csv")
+BLOCK_COMMON = ("id kind", "area column title footer height loading hidden code csv saves")
 BLOCKS = {
     "text": ("items", "live"),
     "chart": ("figure alt height", "click"),
@@ -86,7 +92,7 @@ BLOCKS = {
     "table": ("columns rows", "caption"),
     "list": ("items", "selected"),
     "image": ("tiles", "tile_size click tools opacity strongest colours"),
-    "maps": ("base size tiles", "large plain_title region opacity strongest colours"),
+    "maps": ("base size tiles", "large plain_title region native opacity strongest colours"),
 }
 CONTROL_COMMON = ("id kind label", "whole note locked")
 CONTROLS = {
@@ -137,6 +143,10 @@ def validate(payload: Item) -> None:
             raise PayloadError(f"{place}: give `area` or `column`, not both")
         if "column" in block and not _is_count(block["column"]):
             raise PayloadError(f"{place}: `column` counts from 0, found {block['column']!r}")
+        for save in _unique(f"{place}: saves", block.get("saves", ())):
+            _fields(f"{place}: saves", save, "id label")
+            if not SAVE_ID.fullmatch(save["id"]):
+                raise PayloadError(f"{place}: saves: {save['id']!r} is no panel's name and place")
         if any(name in block for name in needed.split()):
             CHECKS[kind](place, block)
     _check_layout(payload)
@@ -258,9 +268,12 @@ def _check_image(place: str, block: Item) -> None:
         _one_of(f"{place}: colours", block["colours"], COLOURS)
     for tile in _unique(f"{place}: tile", block["tiles"]):
         where = f"{place}: tile {tile['id']!r}"
-        _fields(where, tile, "id", "base overlay title caption grey selected")
+        _fields(where, tile, "id", "base overlay title caption grey selected save beside")
         _check_png(f"{where}: base", tile.get("base"))
         _check_overlay(where, tile)
+        for other in _unique(f"{where}: beside", tile.get("beside", ())):
+            _fields(f"{where}: beside", other, "id base title", "caption")
+            _check_png(f"{where}: beside: base", other["base"])
 
 
 def _check_maps(place: str, block: Item) -> None:
@@ -277,13 +290,25 @@ def _check_maps(place: str, block: Item) -> None:
         _one_of(f"{place}: large", block["large"], names)
     if (region := block.get("region")) is not None:
         _fields(f"{place}: region", region, "", "points mask")
+    _check_native(f"{place}: native", block.get("native"))
 
 
 def _check_overlay(where: str, tile: Item) -> None:
     if overlay := tile.get("overlay"):
-        _fields(f"{where}: overlay", overlay, "values shape limit", "smooth signed")
+        _fields(f"{where}: overlay", overlay, "values shape limit", "smooth signed native")
+        _check_native(f"{where}: overlay: native", overlay.get("native"))
         if not _is_number(overlay["limit"]) or overlay["limit"] <= 0:
             raise PayloadError(f"{where}: overlay `limit` is above 0, found {overlay['limit']!r}")
+
+
+def _check_native(where: str, native: Any) -> None:
+    if native is None:
+        return
+    _fields(where, native, "token shape side every")
+    if not isinstance(native["token"], str) or not TOKEN.fullmatch(native["token"]):
+        raise PayloadError(f"{where}: `token` is 64 hexadecimal digits, found {str(native['token'])[:70]!r}")
+    if not all(_is_count(side) and side > 0 for side in (*native["shape"], native["side"], native["every"])):
+        raise PayloadError(f"{where}: `shape`, `side` and `every` count from 1, found {native!r}")
 
 
 def _check_png(where: str, source: Any) -> None:

@@ -8,6 +8,7 @@ from dashboard.panels.classes import Classes
 from dashboard.panels.effect import FeatureEffect
 from dashboard.panels.facts import Facts
 from dashboard.panels.importance import GlobalImportance
+from dashboard.panels.made_pictures import MadePictures
 from dashboard.panels.map_checks import MapChecks
 from dashboard.panels.panel import Page
 from dashboard.panels.picture import Picture
@@ -64,7 +65,7 @@ OVERVIEW_TABLE = Page(
 
 OVERVIEW_PICTURE = Page(
     "overview",
-    (Strip(), Facts(), PicturesTogether()),
+    (Strip(), Facts(), PicturesTogether(), MadePictures()),
     {
         "wide": {
             "columns": [1.1, 0.8, 1.2],

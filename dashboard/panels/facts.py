@@ -29,6 +29,14 @@ _SCORES: dict[str, tuple[str, Callable[[float], str]]] = {
 }
 
 
+#: What a model returns before anything is made of it.
+_RETURNS = {
+    "probability": "It returns probabilities itself",
+    "raw": "It returns raw scores (logits), of which a softmax or sigmoid makes probabilities",
+    "target": "It returns numbers, no scores of classes",
+}
+
+
 class Facts:
     """Model facts, figures of performance, and whether its probabilities mean what they say."""
 
@@ -38,6 +46,7 @@ class Facts:
 
     def blocks(self, view: View) -> list[Block]:
         items = [{"style": "sentence", "text": text} for text in _about(view)]
+        items += [{"style": "caption", "text": text} for text in _answers(view)]
         style = "warning" if trust.ran_code(view.model) else "caption"
         items += [{"style": style, "text": plain_text(note, 400)} for note in trust.of_file(view.model)]
         items += [{"style": "caption", "text": plain_text(note, 400)} for note in view.data.notes]
@@ -79,6 +88,19 @@ def _about(view: View) -> list[str]:
     if view.workspace.models[view.selection.model].note:
         told.append(plain_text(view.workspace.models[view.selection.model].note, 400))
     return told
+
+
+def _answers(view: View) -> list[str]:
+    """What a network's own answers are, and who says so; what is strange about them where no table says it."""
+    model = view.model
+    told = ""
+    if model.declared != "auto":
+        told = f"{_RETURNS[model.declared]}: so it is declared"
+    elif "gradients" in model.abilities and view.classifies:
+        own = "raw" if "two scales" in model.abilities else model.space
+        told = f"{_RETURNS[own]}: so it was found, nothing is declared"
+    doubt = model.doubt(view.predictions) if view.truth is None else ""
+    return [f"{text[:1].upper()}{text[1:]}." for text in (told, doubt) if text]
 
 
 def _performance(view: View) -> ex.Performance:

@@ -10,13 +10,14 @@ import numpy as np
 
 import explainers as ex
 from dashboard import policy, words
+from dashboard.asking import Stopped
 from dashboard.costs import Partial
 from dashboard.early import FEWEST, case_by_case, looked_at, of_few
 from dashboard.export import takeaway
 from dashboard.figures.importance import importances, in_scale
 from dashboard.panels.panel import Block, Event, waiting
 from dashboard.selection import Selection
-from dashboard.view import Stopped, View
+from dashboard.view import View
 
 USES = "What the model uses (SHAP)"
 NEEDS = "What accuracy needs (permutation)"

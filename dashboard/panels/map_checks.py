@@ -71,7 +71,7 @@ class MapChecks:
         )
         found, said = _answer(view, FOLLOWS, check, large.result)
         if not isinstance(found, ex.Faithfulness):
-            return self._waiting("follows", FOLLOWS, said)
+            return self._waiting("follows", FOLLOWS, said, view.cost(FOLLOWS))
         texts = [found.sentence, f"{BAND} Taken-away pixels show {found.filled_with}.", *found.notes]
         chart = self._chart(
             "follows", removal_curves(found), "The score while pixels are taken away and put back"
@@ -84,7 +84,7 @@ class MapChecks:
         check = Check("randomisation", large.method, view.selection.row, wanted_target(view))
         found, said = _answer(view, DEPENDS, check, None)
         if not isinstance(found, ex.Randomisation):
-            return self._waiting("depends", DEPENDS, said)
+            return self._waiting("depends", DEPENDS, said, view.cost(DEPENDS))
         left = f"Likeness {float(found.similarity[-1]):.2f} with all layers scrambled; 95 % of random maps stay below {found.floor_95:.2f} (grey)."
         texts = [found.sentence, left, "That a map changes does not show that it explains."]
         chart = self._chart("depends", scrambled(found), "Likeness of the map to that of the scrambled model")
@@ -105,8 +105,9 @@ class MapChecks:
             "alt": alt,
         }
 
-    def _waiting(self, name: str, title: str, said: str) -> list[Block]:
-        text = self._text(name, title, [said or "computing…"])
+    def _waiting(self, name: str, title: str, said: str, cost: str) -> list[Block]:
+        computing = f"computing… This takes {cost}." if cost else "computing…"
+        text = self._text(name, title, [said or computing])
         if said:
             again: Block = {"id": "again", "kind": "button", "label": "compute again"}
             resume: Block = {"id": "checks.again", "kind": "controls", "area": self.area, "controls": [again]}

@@ -7,7 +7,7 @@ event to a new selection. Both are pure in all but the asking, so panels are tes
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from dashboard.selection import Selection
@@ -44,12 +44,15 @@ class Panel(Protocol):
 
 
 class File(NamedTuple):
-    """Something to save: what stands on the button, the words and the ending of its name, and what it holds."""
+    """Something to save: what stands on the button, the words and the ending of its name, and what it holds.
+
+    What is large is made once it is asked for.
+    """
 
     label: str
     title: str
     ending: str
-    content: bytes
+    content: bytes | Callable[[], bytes]
 
 
 @runtime_checkable

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 
 import explainers as ex
 from dashboard import policy, words
 from dashboard.costs import duration
-from dashboard.figures.images import as_seen, averaged, layer_png, map_limit, overlay_values
+from dashboard.figures.images import MOST_SIDE, as_seen, averaged, layer_png, map_limit, overlay_values
 from dashboard.figures.numbers import Scale
 from dashboard.figures.text import plain_text
+from dashboard.figures.tiles import SIDE, MapTiles, PictureTiles, Tiles, every
 from dashboard.panels.panel import Block, Event, File
 from dashboard.regions import Region
 from dashboard.selection import Selection
@@ -23,14 +25,20 @@ from dashboard.view import View
 #: Pictures smaller than this are shown with hard pixel edges; larger maps are smoothed as the field does.
 TINY = 32
 
-#: Pixels on a side of a picture that is sent to the browser; of a larger one blocks are averaged.
+#: Pixels on a side of a picture that is sent whole; of a larger one an overview is, and its own pixels in tiles.
 MOST_PIXELS = 1536
+
+#: Bytes of values that are packed at every run; more are packed once they are asked for.
+PACKED_AHEAD = 4 * 2**20
 
 #: Seconds from which it is said beside a choice what it costs.
 NOTED = 2.0
 
 COMPUTING = "computing…"
 NO_CONTRAST = "Explains one class, not a contrast."
+
+#: Why no switch for half precision: it is compared with full precision, so one picture is computed in both; and workers have no GPU.
+PRECISION = "All maps are computed in full precision: half precision would take longer here."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +101,8 @@ class Picture:
             "colours": "auto",
             "opacity": 0.6,
         }
+        if (tiles := picture_tiles(view)) is not None:
+            block["native"] = tiles
         if view.selection.region is not None:
             block["region"] = view.selection.region.payload()
         if large is None:
@@ -100,6 +110,7 @@ class Picture:
         block["large"] = large.name
         if large.result is not None:
             block |= {"footer": words.footer(large.result), "code": words.reproduction_line(large.result)}
+            block["saves"] = [{"id": "picture-0", "label": f"save the values of {large.method.title} (npz)"}]
         return block
 
     def _choose(self, view: View, choices: tuple[ex.Explainer, ...]) -> Block:
@@ -133,6 +144,8 @@ class Picture:
         if reasons:
             said = " ".join(f"{', '.join(titles)}: {reason}" for reason, titles in reasons.items())
             block["footer"] = f"Not for this model. {said}"
+        if any("gradients" in method.needs for method in choices):
+            block["footer"] = f"{block.get('footer', '')} {PRECISION}".strip()
         return block
 
     def files(self, view: View) -> list[File]:
@@ -141,7 +154,9 @@ class Picture:
         if large is None or large.result is None:
             return []
         label = f"Save the values of {large.method.title} (npz)"
-        return [File(label, f"{large.method.title} values", "npz", packed(large.result))]
+        pack = partial(packed, large.result)
+        later = large.result.values.nbytes > PACKED_AHEAD
+        return [File(label, f"{large.method.title} values", "npz", pack if later else pack())]
 
     def apply(self, event: Event, view: View) -> Selection:
         if event["type"] == "tile" and event["id"] != "plain":
@@ -217,7 +232,7 @@ def _tile(view: View, one: Map, *, selected: bool) -> dict[str, Any]:
         return tile | {"caption": one.answer}
     notes = " ".join(str(note) for note in one.result.diagnostics.get("notes", ()))
     return tile | {
-        "overlay": overlay(one.result),
+        "overlay": shown_overlay(view, one, tiled=selected),
         "caption": _probability(view),
         **({"note": plain_text(notes, 600)} if notes else {}),
     }
@@ -246,9 +261,38 @@ def _probability(view: View) -> str:
 
 
 def plain(view: View, row: int | None = None) -> str:
-    """The picture of a row as a PNG."""
-    image = np.asarray(view.data.X[view.selection.row if row is None else row])
-    return layer_png(as_seen(averaged(image, MOST_PIXELS), pixel_range(view)))
+    """The picture of a row as a PNG; the overview of a large one, which is kept."""
+    row = view.selection.row if row is None else row
+    image = np.asarray(view.data.X[row])
+
+    def made() -> str:
+        return layer_png(as_seen(averaged(image, MOST_PIXELS), pixel_range(view)))
+
+    if every(image.shape, MOST_PIXELS) == 1:
+        return made()
+    found: str = view.compute.kept(("overview", view.data.digest, row), made)
+    return found
+
+
+def picture_tiles(view: View) -> dict[str, Any] | None:
+    """How the browser gets the selected picture's own pixels, where its overview does not have them all."""
+    image, row = np.asarray(view.data.X[view.selection.row]), view.selection.row
+
+    def make() -> Tiles:
+        return PictureTiles(image, pixel_range(view), MOST_PIXELS)
+
+    return _lent(view, ("picture", view.data.digest, row), make, image.shape, MOST_PIXELS)
+
+
+def _lent(
+    view: View, key: Hashable, make: Callable[[], Tiles], shape: tuple[int, ...], most: int
+) -> dict[str, Any] | None:
+    """What the browser is told of tiles: the token to ask with, the size in pixels, and how many of them an overview's dot holds."""
+    block = every(shape, most)
+    token = view.lend(key, make) if block > 1 else None
+    if token is None:
+        return None
+    return {"token": token, "shape": [int(side) for side in shape[-2:]], "side": SIDE, "every": block}
 
 
 def pixel_range(view: View) -> tuple[float, float]:
@@ -265,6 +309,29 @@ def overlay(result: ex.Attribution, limit: float | None = None) -> dict[str, Any
     """The first map of a result for the browser to paint."""
     values = np.asarray(result.values[0])
     return overlay_values(values, limit or map_limit(values)) | {"smooth": values.shape[-1] >= TINY}
+
+
+def shown_overlay(view: View, one: Map, *, tiled: bool) -> dict[str, Any]:
+    """The map of a method; of one with more values than are sent, the overview, and where `tiled` the way to all of them."""
+    assert one.result is not None
+    values = np.asarray(one.result.values[0])
+    if every(values.shape, MOST_SIDE) == 1:
+        return overlay(one.result)
+    request = ex.Request.of(view.model, view.data, one.method, [view.selection.row], wanted_target(view))
+
+    def made() -> tuple[float, dict[str, Any]]:
+        limit = map_limit(values)
+        return limit, overlay_values(values, limit) | {"smooth": True}
+
+    limit, found = cast(tuple[float, dict[str, Any]], view.compute.kept(("overlay", request), made))
+    if not tiled:
+        return found
+
+    def make() -> Tiles:
+        return MapTiles(values, limit, MOST_SIDE)
+
+    native = _lent(view, ("map", request), make, values.shape, MOST_SIDE)
+    return found if native is None else found | {"native": native}
 
 
 def packed(result: ex.Attribution) -> bytes:

@@ -16,6 +16,7 @@ from dashboard.serving import log
 from dashboard.serving.gate import Gate
 from dashboard.serving.media import Media
 from dashboard.serving.options import options
+from dashboard.serving.tiles import TilesServed
 from dashboard.serving.uploads import Uploads, keep_in_memory
 from dashboard.serving.visits import Visits
 
@@ -35,6 +36,7 @@ def application(server: Server, script: Path = SCRIPT) -> st.App:
             Middleware(Gate, hosts=server.hosts, prefix=server.prefix),
             Middleware(Uploads, server=server, visits=settings().workers.at_most),
             Middleware(Media),
+            Middleware(TilesServed, prefix=server.prefix),
             Middleware(Visits, seconds=server.session_seconds),
         ],
         on_script_error=_tell,

@@ -37,7 +37,7 @@ class Register:
     """Downloads by token. Written by the pages' threads, read by the server's."""
 
     def __init__(self, active: Callable[[str], bool] | None = None) -> None:
-        self._active = active or _active
+        self._active = active or session_is_active
         self._owners: dict[str, Owner] = {}
         self._lock = threading.Lock()
 
@@ -55,7 +55,8 @@ class Register:
         return owner.name
 
 
-def _active(session: str) -> bool:
+def session_is_active(session: str) -> bool:
+    """Whether a visit goes on."""
     return runtime.exists() and runtime.get_instance().is_active_session(session)
 
 

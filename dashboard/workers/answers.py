@@ -15,7 +15,7 @@ import explainers as ex
 from dashboard.checks import Check
 
 #: What a worker says of a model; never what a page would run, such as its predictor.
-_FIELDS = frozenset({"task", "classes", "labels", "space", "family", "features", "notes", "trust", "digest", "inputs", "abilities"})  # fmt: skip
+_FIELDS = frozenset({"task", "classes", "labels", "space", "family", "features", "notes", "trust", "digest", "inputs", "abilities", "channels"})  # fmt: skip
 _SPACES = ("probability", "raw", "target")
 _ABILITIES = frozenset(
     {"predict", "gradients", "layers", "attention", "raw", "probability", "trees", "two scales"}
@@ -42,6 +42,7 @@ def described(found: Any) -> bool:
         and isinstance(found.get("abilities"), frozenset)
         and found["abilities"] <= _ABILITIES
         and _columns(found.get("features"), found.get("inputs"))
+        and _layers(found.get("channels"))
     )
 
 
@@ -61,6 +62,16 @@ def _columns(features: Any, inputs: Any) -> bool:
     sides = inputs if isinstance(inputs, tuple) else (inputs,)
     counted = all(side is None or (type(side) is int and side >= 0) for side in sides)
     return counted and (features is None or (isinstance(features, tuple) and _texts(features)))
+
+
+def _layers(found: Any) -> bool:
+    """Names and counts, each name once."""
+    return (
+        isinstance(found, tuple)
+        and all(isinstance(layer, tuple) and len(layer) == 2 for layer in found)
+        and all(isinstance(name, str) and type(count) is int and count > 0 for name, count in found)
+        and len({name for name, _ in found}) == len(found)
+    )
 
 
 def _texts(found: tuple[Any, ...]) -> bool:

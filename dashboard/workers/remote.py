@@ -32,11 +32,17 @@ class RemoteModel(ex.Model):
     """A model that lives in a worker: everything a page may ask of it but its predictions, which only `Remote` brings."""
 
     able: frozenset[str] = frozenset()
+    layers: tuple[tuple[str, int], ...] = ()
 
     @property
     def abilities(self) -> frozenset[str]:  # known, not found out
         """What methods may need; as the worker found it."""
         return self.able
+
+    @property
+    def channels(self) -> tuple[tuple[str, int], ...]:
+        """Named layers and how many channels each gives; as the worker found them."""
+        return self.layers
 
 
 class Remote:
@@ -54,7 +60,12 @@ class Remote:
             name, "load_model", lambda: {"content": content(), **options}, answers.described
         )
         model = RemoteModel(
-            _not_here, able=found.pop("abilities"), preparation=options.get("preparation"), **found
+            _not_here,
+            able=found.pop("abilities"),
+            layers=found.pop("channels"),
+            preparation=options.get("preparation"),
+            declared=options.get("output", "auto"),
+            **found,
         )
         return dataclasses.replace(model, notes=(*model.notes, PERMITTED)) if options.get("allow") else model
 

@@ -240,5 +240,5 @@ def readable() -> tuple[str, ...]:
     here = Path(__file__).resolve().parents[2]
     libraries = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     packages = [Path(path) for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
-    own = [here / "explainers", here / "dashboard", ex.tree_loops.machine_code() or here / "explainers"]
+    own = [here / "explainers", here / "dashboard", *ex.tree_loops.machine_code()]
     return tuple(dict.fromkeys(str(path) for path in (*libraries, *packages, *own) if path.is_dir()))

@@ -144,7 +144,8 @@ def describe(model: ex.Model) -> dict[str, Any]:
         "digest",
         "inputs",
     )
-    return {name: getattr(model, name, "") for name in fields} | {"abilities": model.abilities}
+    found = {name: getattr(model, name, "") for name in fields}
+    return found | {"abilities": model.abilities, "channels": model.channels}
 
 
 def _load_dataset(_: Held, __: ex.Progress, content: bytes, **options: Any) -> ex.Dataset:

@@ -1,7 +1,7 @@
 """Pictures divided into segments: a grid of squares, or superpixels that follow edges.
 
 Superpixels are SLIC's (Achanta et al. 2012, doi 10.1109/TPAMI.2012.120) as scikit-image computes them: k-means in colour and place.
-Nothing is drawn by chance, so the same picture always has the same segments.
+Nothing is drawn by chance, so the same picture always has the same segments. Of a large picture they are found in a reduced copy.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ COMPACTNESS = (1.0, 10.0, 100.0)
 LAB_SCALE = 10.0
 PLAIN_SCALE = 0.1
 
+#: Pixels of a side up to which superpixels are found in the picture itself; of a larger one in means of squares, as few as that.
+LARGEST = 512
+
 
 def segmented(
     pictures: Float[np.ndarray, "m c h w"], segments: Segments, about: int
@@ -40,9 +43,10 @@ def segmented(
     m, _, height, width = pictures.shape
     if segments == "grid":
         return np.repeat(grid(height, width, about)[None], m, axis=0)
-    return np.array([superpixels(picture, about) for picture in pictures], dtype=np.int64).reshape(
-        m, height, width
-    )
+    found = np.empty((m, height, width), dtype=np.int64)
+    for picture, labels in zip(pictures, found, strict=True):
+        labels[:] = superpixels(picture, about)
+    return found
 
 
 def grid(height: int, width: int, about: int) -> Int[np.ndarray, "h w"]:
@@ -58,8 +62,31 @@ def grid(height: int, width: int, about: int) -> Int[np.ndarray, "h w"]:
 def superpixels(picture: Float[np.ndarray, "c h w"], about: int) -> Int[np.ndarray, "h w"]:
     """SLIC's segments of a picture with any number of channels; three are taken for red, green and blue.
 
-    Where fewer than half of `about` are found, place weighs more, up to nearly squares.
+    Where fewer than half of `about` are found, place weighs more, up to nearly squares. The edges of segments follow squares of
+    `square_of` pixels.
     """
+    _, height, width = picture.shape
+    square = square_of((height, width))
+    if square == 1:
+        return _slic(picture, about)
+    small = np.stack([_in_squares(channel, square) for channel in picture])
+    return _slic(small, about).repeat(square, axis=0)[:height].repeat(square, axis=1)[:, :width]
+
+
+def square_of(size: tuple[int, ...]) -> int:
+    """The side of the squares of pixels that superpixels are made of: 1 but for pictures with a side above `LARGEST`."""
+    return -(-max(size) // LARGEST)
+
+
+def _in_squares(values: Float[np.ndarray, "h w"], side: int) -> Float[np.ndarray, "a b"]:
+    """Means over squares; those at the far borders may be cut."""
+    across, down = (np.arange(0, length, side) for length in values.shape[::-1])
+    total = np.add.reduceat(np.add.reduceat(values, across, axis=1, dtype=np.float64), down, axis=0)
+    counts = [np.diff([*starts, n]) for starts, n in zip((down, across), values.shape, strict=True)]
+    return np.asarray(total / np.outer(*counts))
+
+
+def _slic(picture: Float[np.ndarray, "c h w"], about: int) -> Int[np.ndarray, "h w"]:
     channels, height, width = picture.shape
     about = min(about, height * width)
     found = np.zeros((height, width), dtype=np.int64)
@@ -83,12 +110,11 @@ def segment_means(
     pictures: Float[np.ndarray, "m c h w"], segments: Int[np.ndarray, "m h w"]
 ) -> Float[np.ndarray, "m c h w"]:
     """Every pixel as the mean colour of its segment: what lime shows where a segment is absent."""
-    m, channels = pictures.shape[:2]
-    most = int(segments.max(initial=0)) + 1
-    index = (segments + most * np.arange(m)[:, None, None]).ravel()
-    pixels = np.maximum(np.bincount(index, minlength=m * most), 1)
     out = np.empty(pictures.shape, dtype=np.float32)
-    for channel in range(channels):
-        sums = np.bincount(index, weights=pictures[:, channel].ravel(), minlength=m * most)
-        out[:, channel] = (sums / pixels)[index].reshape(segments.shape)
+    for picture, labels, mean in zip(pictures, segments, out, strict=True):
+        index = labels.ravel()
+        pixels = np.maximum(np.bincount(index), 1)
+        for values, shown in zip(picture, mean, strict=True):
+            colours = (np.bincount(index, weights=values.ravel()) / pixels).astype(np.float32)
+            np.take(colours, labels, out=shown, mode="clip")  # no label is out of bounds; so no copy is made
     return out

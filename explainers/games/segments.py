@@ -15,7 +15,7 @@ from explainers.errors import InvalidSetting
 from explainers.explainer import Problem
 from explainers.explanation import Reference
 from explainers.games.game import Chosen, of_targets
-from explainers.games.segmentation import Segments, segment_means, segmented
+from explainers.games.segmentation import Segments, segment_means, segmented, square_of
 from explainers.games.sharing import PICTURES_SECONDS, distinct
 from explainers.lazily import lazily
 from explainers.masking import replacement
@@ -29,6 +29,9 @@ else:
 
 #: What an absent segment shows: a number, each segment's mean colour, the mean of the data, or the picture itself, blurred.
 Fill = float | int | Literal["segment", "mean", "blur"]
+
+#: Bytes of pictures from which a copy of all of them costs more than asking the model twice.
+LARGE = 64 * 2**20
 
 #: The activations of a network are many times its input.
 MODEL_TIMES = 24
@@ -47,6 +50,7 @@ class SegmentGame:
         players: segments of each picture that differ from their fill; padded with False.
         chosen: keeps the wanted outputs.
         reference: what absent segments show, in words.
+        square: the side of the squares of pixels that segments are made of, 1 unless the picture is large.
     """
 
     model: Model
@@ -57,6 +61,7 @@ class SegmentGame:
     players: Bool[np.ndarray, "m u"]
     chosen: Chosen
     reference: Reference
+    square: int = 1
 
     @classmethod
     def of(
@@ -81,9 +86,12 @@ class SegmentGame:
         pictures = np.asarray(problem.cases.X, dtype=np.float32)
         maps = segmented(pictures, segments, about)
         fill, words = _filled(baseline, pictures, maps, problem)
-        players = _present(maps) if all_play else _present(maps, (pictures != fill).any(axis=1))
+        players = _present(maps) if all_play else _present(maps, pictures, fill)
         reference = Reference(1, "baseline", space, words)
-        return cls(problem.model, space, pictures, maps, fill, players, of_targets(problem), reference)
+        square = square_of(maps.shape[1:]) if segments == "superpixels" else 1
+        return cls(
+            problem.model, space, pictures, maps, fill, players, of_targets(problem), reference, square
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -117,10 +125,12 @@ class SegmentGame:
     def alone(self) -> tuple[Float[np.ndarray, "m k"], Float[np.ndarray, "m 1 k"]]:
         """The answers for the pictures as they are, and with all segments filled."""
         m = len(self.pictures)
-        everyone, twice = np.arange(m), np.tile(np.arange(m), 2)
-        scores = self.model.scores(
-            np.concatenate([self.pictures, self.fill[everyone % len(self.fill)]]), self.space
-        )
+        twice = np.tile(np.arange(m), 2)
+        fill = self.fill if len(self.fill) == m else np.broadcast_to(self.fill, self.pictures.shape)
+        if self.pictures.nbytes < LARGE:
+            scores = self.model.scores(np.concatenate([self.pictures, fill]), self.space)
+        else:  # a copy of both would be large
+            scores = np.concatenate([self.model.scores(shown, self.space) for shown in (self.pictures, fill)])
         chosen = self.chosen(twice, scores[:, None])
         return chosen[:m, 0], chosen[m:]
 
@@ -173,15 +183,22 @@ class SegmentGame:
         """Scores of pictures that are painted on a device, in portions."""
         if device not in self._placed:
             arrays = (self.pictures, self.fill, self.segments)
-            self._placed[device] = tuple(torch.tensor(array, device=device) for array in arrays)
+            self._placed[device] = tuple(_on(array, device) for array in arrays)
         pictures, fill, segments = self._placed[device]
         rows, shown = torch.as_tensor(which, device=device), torch.as_tensor(masks, device=device)
 
+        def painted(part: slice) -> torch.Tensor:
+            cases, case = rows[part], int(which[part.start])
+            if (which[part] == case).all():  # of one case nothing is copied
+                present = shown[part].index_select(1, segments[case].flatten())
+                own, instead = pictures[case], fill[case % len(fill)]
+            else:
+                present = shown[part].gather(1, segments[cases].flatten(1))
+                own, instead = pictures[cases], fill[cases % len(fill)]
+            return torch.where(present.reshape(-1, 1, *segments.shape[1:]), own, instead)
+
         def compute(part: slice) -> np.ndarray:
-            cases = rows[part]
-            present = shown[part].gather(1, segments[cases].flatten(1)).reshape(-1, 1, *segments.shape[1:])
-            painted = torch.where(present, pictures[cases], fill[cases % len(fill)])
-            return self.model.scores(painted, self.space)
+            return self.model.scores(painted(part), self.space)
 
         return np.concatenate(over_chunks(compute, len(which), self._painted_bytes, device))
 
@@ -192,7 +209,19 @@ class SegmentGame:
 
     def facts(self, values: Shaped[np.ndarray, "m u *k"]) -> Mapping[str, Any]:
         """The segment of each pixel ``(m, h, w)``, and the values by segment; beyond a picture's own number they are 0."""
-        return {"segments": self.segments, "segment_values": values}
+        found = {"segments": self.segments, "segment_values": values}
+        if self.square == 1:
+            return found
+        side = f"{self.square} × {self.square}"
+        note = f"Large pictures: segments were found in copies that have one pixel for {side}, so their edges are no finer."
+        return {**found, "notes": (note,)}
+
+
+def _on(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    """The same memory where that is allowed: nothing writes into it."""
+    return (
+        torch.as_tensor(array, device=device) if array.flags.writeable else torch.tensor(array, device=device)
+    )
 
 
 def _filled(
@@ -206,10 +235,14 @@ def _filled(
 
 
 def _present(
-    maps: Int[np.ndarray, "m h w"], counted: Bool[np.ndarray, "m h w"] | None = None
+    maps: Int[np.ndarray, "m h w"], pictures: np.ndarray | None = None, fill: np.ndarray | None = None
 ) -> Bool[np.ndarray, "m u"]:
-    """Which segments each picture has, or which have a counted pixel."""
-    m, most = len(maps), int(maps.max(initial=-1)) + 1
-    index = maps + most * np.arange(m)[:, None, None]
-    kept = index.ravel() if counted is None else index[counted]
-    return (np.bincount(kept, minlength=m * most) > 0).reshape(m, most)
+    """Which segments each picture has, or which have a pixel that differs from its fill."""
+    found = np.zeros((len(maps), int(maps.max(initial=-1)) + 1), dtype=bool)
+    for case, (labels, present) in enumerate(zip(maps, found, strict=True)):
+        if pictures is None or fill is None:
+            kept = labels.ravel()
+        else:
+            kept = labels[(pictures[case] != fill[case % len(fill)]).any(axis=0)]
+        present[:] = np.bincount(kept, minlength=len(present)) > 0
+    return found

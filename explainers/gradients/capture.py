@@ -17,6 +17,10 @@ else:
     torch = lazily("torch")
 
 
+#: Rows and columns of a map that says where something is: one of 2 × 2 tells quarters of the picture apart.
+LEAST_SIDE = 3
+
+
 @dataclasses.dataclass
 class Call:
     """The last call of a layer: its first argument and its output, where they are tensors."""
@@ -83,23 +87,24 @@ def named_layer(module: torch.nn.Module, name: str) -> torch.nn.Module:
 
 
 def last_spatial_layer(module: torch.nn.Module, run: Callable[[], object]) -> str:
-    """The convolution that `run` calls last with more than one place in its output (a 1×1 map shows nothing)."""
+    """The convolution that `run` calls last with at least 3 × 3 places in its output, where none has, with more than one (1 × 1 shows nothing)."""
     names = spatial_layers(module)
     if len(names) == 1:
         return names[0]
-    called: list[tuple[str, int]] = []
+    called: list[tuple[str, tuple[int, int]]] = []
     with contextlib.ExitStack() as hooks, torch.no_grad():
         for name in names:
             hooks.enter_context(_hooked(module.get_submodule(name), _note_places(name, called)))
         run()
-    wide = [name for name, places in called if places > 1]
-    return (wide or [name for name, _ in called] or names)[-1]
+    large = [name for name, size in called if min(size) >= LEAST_SIDE]
+    several = [name for name, size in called if max(size) > 1]
+    return (large or several or [name for name, _ in called] or names)[-1]
 
 
-def _note_places(name: str, called: list[tuple[str, int]]) -> Any:
+def _note_places(name: str, called: list[tuple[str, tuple[int, int]]]) -> Any:
     def hook(_layer: torch.nn.Module, _arguments: tuple[Any, ...], output: Any) -> None:
         if isinstance(output, torch.Tensor) and output.ndim == 4:
-            called.append((name, output.shape[2] * output.shape[3]))
+            called.append((name, (output.shape[2], output.shape[3])))
 
     return hook
 

@@ -10,7 +10,9 @@ from jaxtyping import Float, Int
 
 from explainers.device import over_chunks
 from explainers.errors import ModelFailure
-from explainers.gradients.scores import Score
+from explainers.explainer import Problem
+from explainers.gradients.inputs import module_inputs
+from explainers.gradients.scores import Score, differentiable
 from explainers.lazily import lazily
 from explainers.progress import Progress
 
@@ -57,6 +59,16 @@ def of_targets(
 def _slope(score: torch.Tensor, at: torch.Tensor, keep: bool) -> torch.Tensor:
     (slope,) = torch.autograd.grad(score, at, retain_graph=keep, allow_unused=True)
     return torch.zeros_like(at) if slope is None else slope
+
+
+def slopes_at_cases(
+    problem: Problem, space: str, progress: Progress
+) -> tuple[Score, Float[np.ndarray, "m *shape"], np.ndarray, Float[np.ndarray, "m k"]]:
+    """The score that was asked for, the module's inputs, the slopes ``(m, …)`` or ``(m, …, k)`` there, and all scores."""
+    inputs = module_inputs(problem.model, problem.cases.X)
+    with differentiable(problem, space) as score:
+        slopes, scores = input_gradients(score, inputs, problem.targets_or_all, problem.device, progress)
+    return score, inputs, slopes, scores
 
 
 def input_gradients(

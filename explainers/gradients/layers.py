@@ -1,26 +1,21 @@
 """The layer whose maps are weighed: named or found, and its output as maps, also where it gives tokens on a grid.
 
-Without a name it is the convolution that is called last with more than one place in its map. A vision transformer has no
-convolution behind the one that cuts the picture into patches; there it is the last normalisation (LayerNorm) of all tokens
-before the last attention: behind that attention only the class token still matters to the answer.
-
-Tokens ``(n, t, c)`` lie on a grid with the proportions of the picture, row by row; one leading token (the class token) is left
-out of the maps.
+Which one is found without a name: `explainers.gradients.default_layer`. Tokens ``(n, t, c)`` lie on a grid with the proportions of the
+picture, row by row; one leading token (the class token) is left out of the maps.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from explainers.errors import InvalidSetting
-from explainers.gradients.capture import last_spatial_layer, named_layer
+from explainers.gradients.capture import named_layer
+from explainers.gradients.default_layer import Chosen, default_layer, token_grid
 from explainers.gradients.scores import Score
 from explainers.lazily import lazily
-from explainers.model import spatial_layers
 
 if TYPE_CHECKING:
     import torch
@@ -28,10 +23,10 @@ else:
     torch = lazily("torch")
 
 #: Default layers found, by module: for a picture's size and the children that the module had then. To find one costs a pass.
-_FOUND: WeakKeyDictionary[torch.nn.Module, dict[tuple[Any, ...], str]] = WeakKeyDictionary()
+_FOUND: WeakKeyDictionary[torch.nn.Module, dict[tuple[Any, ...], Chosen]] = WeakKeyDictionary()
 
-#: ONNX operators that stand for an attention where they see at least three axes.
-ATTENTION_OPERATORS = ("Attention", "MultiHeadAttention", "Softmax")
+#: Why a layer was chosen that somebody named.
+NAMED = "named"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +36,13 @@ class MapLayer:
     Attributes:
         name, module: the layer.
         size: height and width of the pictures.
+        why: why this layer, in words.
     """
 
     name: str
     module: torch.nn.Module
     size: tuple[int, int]
+    why: str = NAMED
 
     def maps(self, values: torch.Tensor, beyond: int = 0) -> torch.Tensor:
         """Activations as maps ``(n, c, h, w)``; slopes, which have one axis `beyond`, as ``(n, c, h, w, e)``."""
@@ -65,7 +62,7 @@ class MapLayer:
         found = "nothing" if output is None else f"shape {tuple(output.shape)}"
         raise InvalidSetting(
             f"The layer {self.name!r} must give maps of shape (n, c, h, w), or tokens (n, t, c) that cover the picture; it gave "
-            f"{found}. Leave layer=None for the last convolution."
+            f"{found}. Leave layer=None for the maps of the last convolution."
         )
 
 
@@ -74,88 +71,23 @@ def channel_axis(output: torch.Tensor) -> int:
     return 1 if output.ndim == 4 else 2
 
 
-def token_grid(tokens: int, size: tuple[int, int]) -> tuple[int, int] | None:
-    """Rows and columns of tokens in the picture's proportions, with or without a class token; ``None`` where none fit."""
-    for count in (tokens, tokens - 1):
-        rows = round((count * size[0] / size[1]) ** 0.5)
-        if rows > 0 and count > 1 and count % rows == 0 and rows * size[1] == count // rows * size[0]:
-            return rows, count // rows
-    return None
+def map_layer(score: Score, name: str | None, pictures: torch.Tensor, *, complete: bool = True) -> MapLayer:
+    """The layer of this name, or the default; found with the first of the pictures ``(m, c, h, w)``.
 
-
-def map_layer(score: Score, name: str | None, pictures: torch.Tensor) -> MapLayer:
-    """The layer of this name, or the default; found with the first of the pictures ``(m, c, h, w)``."""
+    `complete`: as `explainers.gradients.default_layer.default_layer` has it.
+    """
     size = (int(pictures.shape[2]), int(pictures.shape[3]))
-    found = name or _remembered(score, size, lambda: score(pictures[:1]))
-    return MapLayer(found, named_layer(score.module, found), size)
+    found = Chosen(name, NAMED) if name else _remembered(score, size, lambda: score(pictures[:1]), complete)
+    return MapLayer(found.name, named_layer(score.module, found.name), size, found.why)
 
 
-def _remembered(score: Score, size: tuple[int, int], run: Callable[[], object]) -> str:
+def _remembered(score: Score, size: tuple[int, int], run: Callable[[], object], complete: bool) -> Chosen:
     module = score.module
     found = _FOUND.setdefault(module, {})
-    children = (size, *((name, id(child)) for name, child in module.named_modules()))
-    if children not in found:
-        found.clear()
-        found[children] = _default(module, run, size)
-    return found[children]
-
-
-def _default(module: torch.nn.Module, run: Callable[[], object], size: tuple[int, int]) -> str:
-    attentions = [name for name, child in module.named_modules() if name and _attends(child)]
-    norms = [name for name, child in module.named_modules() if _normalises(child)]
-    if not (attentions and norms):
-        return last_spatial_layer(module, run)
-    called: list[tuple[str, str]] = []
-    with contextlib.ExitStack() as hooks, torch.no_grad():
-        for name in attentions:
-            handle = module.get_submodule(name).register_forward_pre_hook(_note_attention(name, called))
-            hooks.callback(handle.remove)
-        for name in norms:
-            handle = module.get_submodule(name).register_forward_hook(_note_tokens(name, called, size))
-            hooks.callback(handle.remove)
-        for name in spatial_layers(module):
-            handle = module.get_submodule(name).register_forward_hook(_note_maps(name, called))
-            hooks.callback(handle.remove)
-        run()
-    last = max((i for i, (kind, _) in enumerate(called) if kind == "attention"), default=-1)
-    places = [
-        (i, name)
-        for i, (kind, name) in enumerate(called)
-        if kind == "maps" or (kind == "tokens" and i < last)
-    ]
-    return places[-1][1] if places else last_spatial_layer(module, run)
-
-
-def _attends(layer: torch.nn.Module) -> bool:
-    if isinstance(layer, torch.nn.MultiheadAttention) or "attention" in type(layer).__name__.lower():
-        return True
-    return getattr(layer, "op_type", "") in ATTENTION_OPERATORS
-
-
-def _normalises(layer: torch.nn.Module) -> bool:
-    return isinstance(layer, torch.nn.LayerNorm) or getattr(layer, "op_type", "") == "LayerNormalization"
-
-
-def _note_attention(name: str, called: list[tuple[str, str]]) -> Any:
-    def hook(_layer: torch.nn.Module, arguments: tuple[Any, ...]) -> None:
-        # the softmax of the answer is no attention; a layer called with keywords alone is none of ONNX
-        if not arguments or getattr(arguments[0], "ndim", 3) > 2:
-            called.append(("attention", name))
-
-    return hook
-
-
-def _note_tokens(name: str, called: list[tuple[str, str]], size: tuple[int, int]) -> Any:
-    def hook(_layer: torch.nn.Module, _arguments: tuple[Any, ...], output: Any) -> None:
-        if isinstance(output, torch.Tensor) and output.ndim == 3 and len(output) == 1:
-            called.extend([("tokens", name)] if token_grid(output.shape[1], size) else [])
-
-    return hook
-
-
-def _note_maps(name: str, called: list[tuple[str, str]]) -> Any:
-    def hook(_layer: torch.nn.Module, _arguments: tuple[Any, ...], output: Any) -> None:
-        if isinstance(output, torch.Tensor) and output.ndim == 4 and output.shape[2] * output.shape[3] > 1:
-            called.append(("maps", name))
-
-    return hook
+    children = tuple((name, id(child)) for name, child in module.named_modules())
+    asked = (size, complete, *children)
+    if asked not in found:
+        for other in [known for known in found if known[2:] != children or known[1] == complete]:
+            del found[other]
+        found[asked] = default_layer(module, run, size, complete=complete)
+    return found[asked]

@@ -23,6 +23,7 @@ from explainers.dataset import Dataset
 from explainers.device import on_device
 from explainers.errors import ExplainerError, InvalidSetting, ModelFailure, NotApplicable
 from explainers.explainer import Problem
+from explainers.explanation import Space
 from explainers.gradients.capture import last_call
 from explainers.gradients.inputs import module_inputs
 from explainers.lazily import lazily
@@ -138,7 +139,7 @@ def differentiable(problem: Problem, space: str) -> Iterator[Score]:
         yield Score(model, module, own, resolved(space, own, model, module), problem.against, problem.half)
 
 
-def own_space(model: Model, module: torch.nn.Module, data: Dataset) -> str:
+def own_space(model: Model, module: torch.nn.Module, data: Dataset) -> Space:
     """The space of what the module itself returns.
 
     Raw scores beside a last layer that is a softmax leave it open (the layer may be called earlier): the first case tells.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from explainers.errors import UnsupportedModel
+from explainers.explanation import Output
 from explainers.loading import programs
 from explainers.loading.limits import Limits
 from explainers.loading.policy import PROGRAMS, admit, check_allowed, refuse
@@ -16,6 +17,7 @@ from explainers.loading.recognition import recognize
 from explainers.loading.sources import File, Source, read
 from explainers.model import Model
 from explainers.preparation import Preparation
+from explainers.wrapping.declared import agreeing, require_sense
 
 WEIGHTS = ("safetensors", "torch weights")
 
@@ -26,6 +28,7 @@ def load_model(
     *,
     classes: Sequence[Any] | None = None,
     name: str = "",
+    output: Output = "auto",
     preparation: Preparation | None = None,
     allow: Collection[str] = (),
     limits: Limits = Limits(),
@@ -42,6 +45,8 @@ def load_model(
         architecture: the layers, for files that hold weights only.
         classes: names of the outputs, where the file does not say them or says them otherwise.
         name: how messages call the file; by default the path's last part.
+        output: what the model returns, where it is not found rightly: ``"probability"``, ``"raw"`` (logits) or
+            ``"target"`` (a regression). What is declared wins over what is found; see `Model.wrap`.
         preparation: what becomes of pictures before they reach the model.
         allow: formats that may run the code in the file, by name (``"pickle"``, ``"keras"``, …). Only for your own
             files, or inside a process that has been locked: what is named here can do whatever this process can.
@@ -49,10 +54,11 @@ def load_model(
 
     Raises:
         UnsupportedModel: another format, or something in it that is not opened; the message says what to do instead.
-        InvalidSetting: `allow` names no format that needs to be allowed.
+        InvalidSetting: `allow` names no format that needs to be allowed; `output` declares what the model cannot answer.
         UnreadableFile: no such file, empty, too large, damaged or cut short.
     """
-    allowed = check_allowed(allow)
+    allowed, named = check_allowed(allow), None if classes is None else tuple(classes)
+    require_sense(output, named)
     if not isinstance(source, bytes) and Path(source).is_dir():
         shown = name or Path(source).name
         raise refuse(shown, "SavedModel" if (Path(source) / "saved_model.pb").exists() else "folder")
@@ -63,18 +69,22 @@ def load_model(
         raise UnsupportedModel(
             f"{file.name!r} is {kind} and brings its own structure. Leave the architecture out."
         )
-    model = _open(file, kind, architecture, None if classes is None else tuple(classes))
+    model = agreeing(_open(file, kind, architecture, named, output), output)
     digest = model.digest if kind in WEIGHTS else hashlib.sha256(file.content).hexdigest()
-    model = dataclasses.replace(model, digest=digest, trust=form.trust, notes=(*model.notes, *notes))
+    if output != "auto":  # another model to whoever keeps results by digest
+        digest = hashlib.sha256(f"{digest} {output}".encode()).hexdigest()
+    model = dataclasses.replace(
+        model, digest=digest, trust=form.trust, notes=(*model.notes, *notes), declared=output
+    )
     return model if preparation is None else model.prepared(preparation)
 
 
-def _open(file: File, kind: str, architecture: Any, classes: tuple[Any, ...] | None) -> Model:
+def _open(file: File, kind: str, architecture: Any, classes: tuple[Any, ...] | None, output: Output) -> Model:
     """Each format's file is imported when one is opened."""
     if kind in WEIGHTS:
         from explainers.loading import weights
 
-        return weights.load(file, architecture, classes, kind)
+        return weights.load(file, architecture, classes, kind, output)
     if kind in ("xgboost json", "xgboost ubj"):
         from explainers.loading import xgboost_files
 
@@ -92,7 +102,7 @@ def _open(file: File, kind: str, architecture: Any, classes: tuple[Any, ...] | N
 
         return skops_files.load(file, classes)
     if kind in PROGRAMS:
-        return programs.load(file, classes, kind)
+        return programs.load(file, classes, kind, output)
     from explainers.loading import onnx_files
 
-    return onnx_files.load(file, classes)
+    return onnx_files.load(file, classes, output)

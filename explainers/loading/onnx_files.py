@@ -11,6 +11,7 @@ import pandas as pd
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no types
 
 from explainers.errors import UnreadableFile, UnsupportedModel
+from explainers.explanation import Output
 from explainers.loading.sources import File
 from explainers.model import Model
 from explainers.onnx import (
@@ -25,6 +26,7 @@ from explainers.onnx import (
     require_gradient,
     runtime_session,
 )
+from explainers.wrapping import declared
 from explainers.wrapping.torch_module import to_probability
 
 if TYPE_CHECKING:
@@ -47,23 +49,24 @@ HALF = (
 )
 
 
-def load(file: File, classes: tuple[Any, ...] | None) -> Model:
+def load(file: File, classes: tuple[Any, ...] | None, output: Output = "auto") -> Model:
     """A model from ONNX bytes; raises `UnreadableFile` for a damaged file, `UnsupportedModel` for an unsafe one."""
     graph = _parsed(file).graph
     evaluated, note = _evaluated(file)
     runtime = _Runtime(file.content)
-    output, own = _output(runtime, graph)
+    place, own = _output(runtime, graph)
     module = None
     if evaluated is not None:
-        module, note = _module(evaluated, runtime.names[output], file.content)
+        module, note = _module(evaluated, runtime.names[place], file.content)
     family = "ONNX " + ("network" if not _tree_nodes(graph) else "tree model")
     common = {"family": family, "features": runtime.features, "inputs": runtime.inputs, "module": module,
               "estimator": _trees(evaluated), "notes": (note,) if note else ()}  # fmt: skip
 
     def scores(X: Any) -> np.ndarray:
-        return _matrix(runtime(X)[output])
+        return _matrix(runtime(X)[place])
 
-    return _as_model(scores, runtime, _ending(graph, runtime.names[output]), own, classes, common)
+    ending = _ending(graph, runtime.names[place])
+    return _as_model(scores, runtime, ending, own, classes, common, output)
 
 
 def _parsed(file: File) -> onnx.ModelProto:
@@ -310,12 +313,16 @@ def _as_model(
     own: tuple[Any, ...] | None,
     classes: tuple[Any, ...] | None,
     common: dict[str, Any],
+    output: Output = "auto",
 ) -> Model:
-    """Probabilities, scores of classes, or numbers: from the operators, the outputs' names and the answer to a probe."""
+    """Probabilities, scores of classes, or numbers: as declared, or from the operators, the outputs' names and a probe."""
     example = _probed(scores, runtime)
     sure = ending in PROBABILITIES or own is not None or (example is not None and _sums_to_one(example))
     outputs = None if example is None else example.shape[1]
     classifies = sure or classes is not None or ending == "LogSoftmax"
+    if output != "auto":
+        looks, sure, classifies = sure, output == "probability", output != "target"
+        common = common | {"notes": (*common["notes"], *_odd(output, looks, ending))}
     if not classifies:
         return Model(scores, "regression", **common)
     names = classes or own or tuple(str(i) for i in range(max(2, outputs or 2)))
@@ -325,6 +332,9 @@ def _as_model(
         )
     labels = own or tuple(range(len(names)))
     if sure:
+        if output == "probability":
+            declared.probabilities(() if example is None else example)
+            scores = declared.checked(scores)
         return Model(scores, "classification", names, labels, "probability", **common)
 
     def margins(X: Any) -> np.ndarray:
@@ -337,6 +347,14 @@ def _as_model(
     return Model(
         probabilities, "classification", names, labels, "probability", raw_predictor=margins, **common
     )
+
+
+def _odd(output: Output, looks: bool, ending: str) -> tuple[str, ...]:
+    """A note where raw scores are declared of what looks like probabilities."""
+    if output != "raw" or not looks:
+        return ()
+    said = f"the file ends in {ending}" if ending in PROBABILITIES else "its answers look like probabilities"
+    return (declared.contradiction(said),)
 
 
 def _probed(scores: Callable[[Any], np.ndarray], runtime: _Runtime) -> np.ndarray | None:

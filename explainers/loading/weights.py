@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from explainers.digest import digest_of
 from explainers.errors import UnreadableFile, UnsupportedModel
+from explainers.explanation import Output
 from explainers.loading import safetensors_files, torch_files
 from explainers.loading.architecture import Architecture, build, declared, prefixes
 from explainers.loading.policy import refuse
@@ -21,7 +22,9 @@ from explainers.schema import _listed
 EXAMPLE = '{"layers": [{"layer": "Linear", "in_features": 8, "out_features": 1, "weights": "fc"}]}'
 
 
-def load(file: File, architecture: Any, classes: tuple[Any, ...] | None, kind: str) -> Model:
+def load(
+    file: File, architecture: Any, classes: tuple[Any, ...] | None, kind: str, output: Output = "auto"
+) -> Model:
     """A module from declared layers and the weights of a file."""
     tensors = safetensors_files.read_tensors(file) if kind == "safetensors" else _state_dict(file)
     if architecture is None:
@@ -34,14 +37,15 @@ def load(file: File, architecture: Any, classes: tuple[Any, ...] | None, kind: s
     _fill(module, plan, tensors)
     ending = type(module[-1]).__name__
     outputs = _outputs(module, plan)
-    names = classes or plan.classes
-    if names is None and (plan.output == "probability" or ending in ("Softmax", "LogSoftmax", "Sigmoid")):
+    names = (classes or plan.classes) if output != "target" else None
+    ends = ending in ("Softmax", "LogSoftmax", "Sigmoid") and output == "auto"
+    if names is None and (ends or plan.output == "probability" or output in ("probability", "raw")):
         names = tuple(str(i) for i in range(max(2, outputs or 2)))
     if names is not None and outputs is not None and len(names) != max(2, outputs):
         raise UnsupportedModel(
             f"The architecture has {max(2, outputs)} classes; {len(names)} names were given."
         )
-    model = Model.wrap(module, names, output=plan.output)
+    model = Model.wrap(module, names, output=plan.output if output == "auto" else output)
     return dataclasses.replace(
         model,
         labels=tuple(range(len(names))) if names else (),

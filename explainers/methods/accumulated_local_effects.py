@@ -32,9 +32,9 @@ from explainers.explanation import Effect
 from explainers.progress import Progress
 from explainers.sampling.edited import ask_edited, one_output
 from explainers.schema import Feature
-from explainers.settings import Range
-from explainers.trees.effects import PORTION_SECONDS, tree_moves
-from explainers.trees.effects_view import TreeView
+from explainers.settings import Range, ScoreSpace, Seed
+from explainers.trees.effects.one_pass import PORTION_SECONDS, tree_moves
+from explainers.trees.effects.view import TreeView
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,8 +56,8 @@ class AccumulatedLocalEffects(Explainer):
     features: tuple[str, ...] = ()
     grid: Annotated[int, Range(1, 1000)] = 20
     cases: Annotated[int, Range(1, 1_000_000)] = 2000
-    seed: Annotated[int, Range(0, 2**31 - 1)] = 0
-    space: Literal["auto", "raw", "probability"] = "auto"
+    seed: Seed = 0
+    space: ScoreSpace = "auto"
 
     def explain(self, problem: Problem, progress: Progress) -> Effect:
         """Ask for every case at the two ends of its interval of every feature."""

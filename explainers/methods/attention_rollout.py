@@ -29,16 +29,16 @@ from explainers.device import on_device, over_chunks
 from explainers.errors import ExplainerError, InvalidSetting
 from explainers.explainer import Explainer, Need, Problem
 from explainers.explanation import Attribution, Explanation
+from explainers.gradients.default_layer import token_grid
 from explainers.gradients.differentiate import each_slope, on
 from explainers.gradients.inputs import module_inputs
-from explainers.gradients.layers import token_grid
 from explainers.gradients.result import attribution
 from explainers.gradients.scores import Score, differentiable
 from explainers.lazily import lazily
 from explainers.model import Model
 from explainers.progress import Progress
 from explainers.schema import Modality
-from explainers.settings import Range
+from explainers.settings import Range, ScoreSpace
 
 if TYPE_CHECKING:
     import torch
@@ -70,7 +70,7 @@ class AttentionRollout(Explainer):
     variant: Literal["rollout", "gradient"] = "rollout"
     head: Literal["mean", "max", "min"] = "mean"
     residual: Annotated[float | int, Range(0.0, 1.0)] = 0.5
-    space: Literal["auto", "raw", "probability"] = "auto"
+    space: ScoreSpace = "auto"
 
     title: ClassVar[str] = "Attention rollout"
     question: ClassVar[str] = "Which parts reach the answer through the transformer's attention?"
@@ -117,7 +117,7 @@ class AttentionRollout(Explainer):
         progress: Progress,
     ) -> tuple[Float[np.ndarray, "m e p"], Float[np.ndarray, "m k"]]:
         """What the answer's token has of each patch or step, for the target (``e`` = 1) or of all outputs (``e = k``), and all scores."""
-        targets = None if problem.all_outputs else problem.targets
+        targets = problem.targets_or_all
 
         def compute(part: slice) -> tuple[np.ndarray, np.ndarray]:
             x = torch.tensor(inputs[part], device=problem.device)

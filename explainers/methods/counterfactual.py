@@ -2,7 +2,7 @@
 
     minimise (number of changed features, Σ |Δ_j| / MAD_j)   such that   f(x′) reaches the goal,   x′ permitted
 
-What is permitted stands in `explainers.sampling.changes`, how it is searched in `explainers.sampling.flipping`. Every suggestion
+What is permitted stands in `explainers.sampling.counterfactuals.changes`, how it is searched in `explainers.sampling.counterfactuals.flipping`. Every suggestion
 is predicted again by the model after rounding, and only what reaches the goal is returned; suggestions touch
 different features. The search is a heuristic for two and more changes: a smaller change may exist. A suggestion is what the
 model would need to see, not advice, and says nothing of causes.
@@ -37,10 +37,10 @@ from explainers.explainer import Explainer, Need, Problem
 from explainers.explanation import Counterfactuals
 from explainers.model import Model
 from explainers.progress import Progress
-from explainers.sampling.changes import Changes
+from explainers.sampling.counterfactuals.changes import Changes
+from explainers.sampling.counterfactuals.flipping import Search, State
 from explainers.sampling.edited import one_output, predict_edited
-from explainers.sampling.flipping import Search, State
-from explainers.settings import Range
+from explainers.settings import Range, Seed
 
 Side = Literal["at least", "below", "class", "other class"]
 
@@ -60,7 +60,7 @@ class Counterfactual(Explainer):
     max_changes: Annotated[int, Range(1, 5)] = 2
     threshold: float | int = 0.5
     goal: Literal["auto", "higher", "lower"] = "auto"
-    seed: Annotated[int, Range(0, 2**31 - 1)] = 0
+    seed: Seed = 0
     allow_measured: bool = False
 
     def explain(self, problem: Problem, progress: Progress) -> Counterfactuals:

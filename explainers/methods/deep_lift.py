@@ -35,10 +35,11 @@ from explainers.gradients.paths.straight import Collected, Paths
 from explainers.gradients.result import attribution
 from explainers.gradients.scores import Score, differentiable
 from explainers.lazily import lazily
+from explainers.masking import Baseline
 from explainers.model import Model
 from explainers.progress import Progress
 from explainers.schema import Modality
-from explainers.settings import Range
+from explainers.settings import Range, ScoreSpace, Seed
 from explainers.wrapping.torch_module import ends_in_probability
 
 if TYPE_CHECKING:
@@ -54,10 +55,10 @@ NOTABLE = 0.01
 class DeepLift(Explainer):
     """What each input contributed to the difference from a baseline; the values add up to output minus base value."""
 
-    baseline: Annotated[float | int, Range(-1e9, 1e9)] | Literal["mean", "blur", "background"] = 0.0
+    baseline: Baseline | Literal["background"] = 0.0
     background: Annotated[int, Range(1, 10_000)] = 20
-    space: Literal["auto", "raw", "probability"] = "auto"
-    seed: Annotated[int, Range(0, 2**31 - 1)] = 0
+    space: ScoreSpace = "auto"
+    seed: Seed = 0
 
     title: ClassVar[str] = "DeepLIFT (rescale rule)"
     question: ClassVar[str] = "How much of the difference from a baseline does each input account for?"
@@ -78,7 +79,7 @@ class DeepLift(Explainer):
             paths, reference = paths_from(problem, score, self.baseline, self.background, self.seed)
             scores = output_scores(score, paths.cases, problem.device)
             base = base_values(score, paths, problem)
-            targets = None if problem.all_outputs else problem.targets
+            targets = problem.targets_or_all
             collected, missed = _contributions(score, paths, targets, scores.shape[1], problem, progress)
         values, error = collected.mean(), collected.error()
         gap = completeness_gap(problem.of_targets(scores), base, values)

@@ -30,10 +30,10 @@ from explainers.games.opening import game_of, placed
 from explainers.model import Model
 from explainers.progress import Progress
 from explainers.sampling.asking import Found
-from explainers.sampling.exact_values import Enumeration, exact_values, unions_of
-from explainers.sampling.shapley_result import attribution
+from explainers.sampling.shapley.exact import Enumeration, exact_values, unions_of
+from explainers.sampling.shapley.result import attribution
 from explainers.schema import Modality
-from explainers.settings import Range
+from explainers.settings import Range, ScoreSpace, Seed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +52,8 @@ class ExactShap(Explainer):
     budget: Annotated[int, Range(2, 2**20)] = 2**16
     groups: tuple[tuple[str, ...], ...] = ()
     segments: Annotated[int, Range(1, 20)] = 9
-    seed: Annotated[int, Range(0, 2**31 - 1)] = 0
-    space: Literal["auto", "raw", "probability"] = "auto"
+    seed: Seed = 0
+    space: ScoreSpace = "auto"
 
     title: ClassVar[str] = "SHAP for few features (exact)"
     question: ClassVar[str] = (

@@ -32,7 +32,7 @@ from explainers.gradients.scores import Score, differentiable
 from explainers.model import Model
 from explainers.progress import Progress
 from explainers.schema import Modality
-from explainers.settings import Range
+from explainers.settings import Range, ScoreSpace, Seed
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class ExpectedGradients(Explainer):
 
     samples: Annotated[int, Range(4, 1_000_000)] = 200
     background: Annotated[int, Range(2, 10_000)] = 100
-    space: Literal["auto", "raw", "probability"] = "auto"
-    seed: Annotated[int, Range(0, 2**31 - 1)] = 0
+    space: ScoreSpace = "auto"
+    seed: Seed = 0
 
     title: ClassVar[str] = "Expected gradients"
     question: ClassVar[str] = "How much did each input contribute, compared with the reference cases?"
@@ -61,7 +61,7 @@ class ExpectedGradients(Explainer):
         with differentiable(problem, self.space) as score:
             paths, reference = self._ways(problem, score)
             places = strata(paths.per_case, 2 * (self.samples // (2 * paths.per_case)), self.seed)
-            targets = None if problem.all_outputs else problem.targets
+            targets = problem.targets_or_all
             scores = output_scores(score, paths.cases, problem.device)
             base = base_values(score, paths, problem)
             values, error, spread = expect(score, paths, places, targets, problem.device, progress)
@@ -81,7 +81,8 @@ class ExpectedGradients(Explainer):
 
     def evaluations(self, model: Model, data: Dataset, cases: int) -> int | None:
         """The samples, the cases, and the reference cases at most."""
-        return cases * (self.samples + 1) + min(self.samples // 2, self.background)
+        known = len(data.rows("train")) or len(data)
+        return cases * (self.samples + 1) + min(self.samples // 2, self.background, known)
 
     def _ways(self, problem: Problem, score: Score) -> tuple[Paths, Reference]:
         """From as many reference cases as there are two samples for, drawn where that is not all."""

@@ -2,11 +2,11 @@
 
     L = ReLU( Σ_k w_k A_k )        Grad-CAM: w_k = mean_ij ∂S_target / ∂A_k,ij
 
-A is the output of a layer, by default the last spatial convolution (`diagnostics["layer"]`; the last that is called with
-more than one place in its map; of a vision transformer the last normalisation of all tokens before the last attention). L is as
+A is the output of a layer, by default the one where the maps of the last convolution are complete: behind its bias and activation, the sum with a
+shortcut, the joined branches (`explainers.gradients.default_layer`; of a vision transformer the last normalisation of all tokens
+before the last attention). ``diagnostics["layer"]`` names it, ``diagnostics["layer_why"]`` says why it is that one. L is as
 coarse as that layer: ``diagnostics["map"]`` holds it as computed, ``(m, 1, h', w')``, and `values` resized bilinearly to the
-picture. The graph starts at the layer, so the forward pass before it keeps nothing and the backward pass ends there. In a
-network with parallel branches (Inception) the last convolution is one branch of several: name the layer that joins them.
+picture. The graph starts at the layer, so the forward pass before it keeps nothing and the backward pass ends there.
 
 The variants differ in the weights. Their formulas and papers stand in `explainers.gradients.activation.maps` (from slopes; all
 six cost one forward and one backward pass together: ``variant="all"``), in `score_cam` beside it (one evaluation for each
@@ -95,6 +95,7 @@ class GradCam(Explainer):
                 "exact": True,
                 **known,
                 "layer": layer.name,
+                "layer_why": layer.why,
                 "variant": self.variant,
                 "map": _as_values(maps, all_outputs=problem.all_outputs),
             },

@@ -6,8 +6,8 @@ Sharp pictures of what excites the network. The caution belongs to the method: i
 uses, and hardly changes when the weights are scrambled (Adebayo et al. 2018, arXiv 1810.03292). A network without ReLU has its plain gradient, and
 the diagnostics say so.
 
-``combine="grad-cam"`` is Guided Grad-CAM: the product with the Grad-CAM map of a layer (by default the last spatial
-convolution), resized to the picture: the fine lines of the one where the other saw what speaks for the target.
+``combine="grad-cam"`` is Guided Grad-CAM: the product with the Grad-CAM map of a layer (by default where the
+maps of the last convolution are complete), resized to the picture: the fine lines of the one where the other saw what speaks for the target.
 
 Springenberg et al. 2015, arXiv 1412.6806; Selvaraju et al. 2017, arXiv 1610.02391. Cost: one forward and one backward pass
 per case (with ``target="all"`` one backward pass per output), and for the product those of Grad-CAM.
@@ -36,6 +36,7 @@ from explainers.model import spatial_layers
 from explainers.progress import Progress
 from explainers.sampling.steps import stretch
 from explainers.schema import Modality
+from explainers.settings import ScoreSpace
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +55,7 @@ class GuidedBackprop(Explainer):
 
     combine: Literal["none", "grad-cam"] = "none"
     layer: str | None = None
-    space: Literal["auto", "raw", "probability"] = "auto"
+    space: ScoreSpace = "auto"
 
     title: ClassVar[str] = "Guided backpropagation"
     question: ClassVar[str] = "Which pixels excite what speaks for this class?"
@@ -75,7 +76,7 @@ class GuidedBackprop(Explainer):
         m, combined = len(inputs), self.combine == "grad-cam"
         told = stretch(progress, 0, 2 * m) if combined else progress
         with differentiable(problem, self.space) as score:
-            targets = None if problem.all_outputs else problem.targets
+            targets = problem.targets_or_all
             with Guided() as guided:
                 values, scores = input_gradients(score, inputs, targets, problem.device, told)
             facts: dict[str, Any] = {"exact": True, "evaluations": (1 + combined) * m}

@@ -18,20 +18,20 @@ from typing import ClassVar, Literal
 from explainers.dataset import Dataset
 from explainers.explainer import Explainer, Need, Problem
 from explainers.explanation import Attribution, Explanation
-from explainers.gradients.differentiate import input_gradients
-from explainers.gradients.inputs import module_inputs, not_numeric
+from explainers.gradients.differentiate import slopes_at_cases
+from explainers.gradients.inputs import not_numeric
 from explainers.gradients.result import attribution
-from explainers.gradients.scores import differentiable
 from explainers.model import Model
 from explainers.progress import Progress
 from explainers.schema import Modality
+from explainers.settings import ScoreSpace
 
 
 @dataclass(frozen=True)
 class InputXGradient(Explainer):
     """Slope times input: images ``(m, c, h, w)``, tables ``(m, d)``, sequences ``(m, t, c)``."""
 
-    space: Literal["auto", "raw", "probability"] = "auto"
+    space: ScoreSpace = "auto"
 
     title: ClassVar[str] = "Input × gradient"
     question: ClassVar[str] = "What would each input contribute if the model were a straight line here?"
@@ -47,10 +47,7 @@ class InputXGradient(Explainer):
 
     def explain(self, problem: Problem, progress: Progress) -> Attribution:
         """Products for the target, or for all outputs."""
-        inputs = module_inputs(problem.model, problem.cases.X)
-        with differentiable(problem, self.space) as score:
-            targets = None if problem.all_outputs else problem.targets
-            slopes, scores = input_gradients(score, inputs, targets, problem.device, progress)
+        score, inputs, slopes, scores = slopes_at_cases(problem, self.space, progress)
         values = slopes * (inputs[..., None] if slopes.ndim > inputs.ndim else inputs)
         return attribution(problem, score, values, scores, {"exact": True, "evaluations": len(inputs)})
 

@@ -29,9 +29,9 @@ from explainers.explainer import Explainer, Need, Problem, resolve_space
 from explainers.explanation import Interaction
 from explainers.progress import Progress
 from explainers.sampling.edited import ask_edited, one_output
-from explainers.settings import Range
-from explainers.trees.effects import tree_pairs
-from explainers.trees.effects_view import TreeView
+from explainers.settings import Range, ScoreSpace, Seed
+from explainers.trees.effects.one_pass import tree_pairs
+from explainers.trees.effects.view import TreeView
 
 #: Squares below this share of the mean squared prediction are rounding.
 NOTHING = 1e-26
@@ -54,8 +54,8 @@ class InteractionStrength(Explainer):
 
     features: tuple[str, ...] = ()
     cases: Annotated[int, Range(2, 5000)] = 100
-    seed: Annotated[int, Range(0, 2**31 - 1)] = 0
-    space: Literal["auto", "raw", "probability"] = "auto"
+    seed: Seed = 0
+    space: ScoreSpace = "auto"
 
     def explain(self, problem: Problem, progress: Progress) -> Interaction:
         """Partial dependence of every feature and every pair at the cases."""

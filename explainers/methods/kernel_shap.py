@@ -3,13 +3,13 @@
 Features outside a coalition S take the values of reference cases, v(S) = mean over b of f(x_S, b_rest); a
 feature's value is its mean marginal contribution over all orders, found as the weighted least-squares fit of an
 additive function to v (Lundberg and Lee 2017). All coalitions are asked where they fit the budget: then the
-values are exact. Otherwise pairs of complements are drawn without replacement (`explainers.sampling.coalitions`)
-and the fit is solved in closed form, once for all rows and outputs (`explainers.sampling.shapley_regression`).
+values are exact. Otherwise pairs of complements are drawn without replacement (`explainers.sampling.shapley.coalitions`)
+and the fit is solved in closed form, once for all rows and outputs (`explainers.sampling.shapley.regression`).
 
 Coalitions are asked in rounds, each as large as all before; after each there is a coarser result to look at. With `tolerance`
-a case is done once half of its widest 95 % interval is below it (`explainers.sampling.kernel_estimate`). What the additive fit
+a case is done once half of its widest 95 % interval is below it (`explainers.sampling.shapley.kernel`). What the additive fit
 misses is learnt by a `proxy` whose exact values are known, and only the rest is estimated: a polynomial of the masks, which costs next to nothing
-(`explainers.sampling.polynomial`), or trees (`explainers.sampling.proxy`), closer at small budgets where few features act together, for a slow model.
+(`explainers.sampling.shapley.polynomial`), or trees (`explainers.sampling.shapley.proxy`), closer at small budgets where few features act together, for a slow model.
 `groups` of features act as one player.
 
 Cost: (coalitions - 2) x background + 1 model rows for each case, and the background once.
@@ -29,12 +29,12 @@ from explainers.games.game import Game
 from explainers.games.opening import game_of, placed
 from explainers.model import Model
 from explainers.progress import Progress
-from explainers.sampling.kernel_estimate import KernelEstimate, Spending
-from explainers.sampling.preview import first_bars
-from explainers.sampling.shapley_result import attribution
+from explainers.sampling.shapley.kernel import KernelEstimate, Spending
+from explainers.sampling.shapley.preview import first_bars
+from explainers.sampling.shapley.result import attribution
 from explainers.sampling.steps import in_rounds
 from explainers.schema import Modality
-from explainers.settings import Range
+from explainers.settings import Range, ScoreSpace, Seed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +47,8 @@ class KernelShap(Explainer):
     proxy: Literal["polynomial", "trees", "none"] = "polynomial"
     groups: tuple[tuple[str, ...], ...] = ()
     segments: Annotated[int, Range(1, 1000)] = 50
-    seed: Annotated[int, Range(0, 2**31 - 1)] = 0
-    space: Literal["auto", "raw", "probability"] = "auto"
+    seed: Seed = 0
+    space: ScoreSpace = "auto"
 
     title: ClassVar[str] = "SHAP for any model (Kernel SHAP)"
     question: ClassVar[str] = (
@@ -82,8 +82,8 @@ class KernelShap(Explainer):
         return KernelEstimate(game, Spending(min(budget, self.budget), self.seed))
 
     def evaluations(self, model: Model, data: Dataset, cases: int) -> int | None:
-        """All coalitions of the budget for each case of a table; segments and words are not counted before."""
-        return rows_asked(data, cases, self.budget, self.groups, self.background)
+        """All coalitions of the budget for each case of a table and each picture; words are not counted before."""
+        return rows_asked(data, cases, self.budget, self.groups, self.background, of_picture=self.budget)
 
     def _check(self, game: Game) -> None:
         u = int(game.players.sum(axis=1).max(initial=0))

@@ -96,7 +96,7 @@ class LayerRelevancePropagation(Explainer):
             score = _raw(score)
             kept = layers.Weights([*score.module.parameters(), *score.module.buffers()])
             rules = relevance_rules.composite(self.composite, self.epsilon, self.gamma)
-            targets = None if problem.all_outputs else problem.targets
+            targets = problem.targets_or_all
             unruled: set[str] = set()
 
             def compute(part: slice) -> tuple[np.ndarray, np.ndarray]:

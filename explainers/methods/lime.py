@@ -1,10 +1,10 @@
 """LIME: a straight-line copy of the model in the neighbourhood of a case.
 
-Tables: neighbours are drawn from the training rows, feature by feature (`explainers.sampling.training_law`); the copy sees
+Tables: neighbours are drawn from the training rows, feature by feature (`explainers.sampling.local.training_law`); the copy sees
 only whether each feature is still in the case's quartile bin (or category), and weighs neighbours by how many features are (kernel
 width 0.75 sqrt(d)). Since the law does not depend on the case, one sample serves all cases; what of it is known in closed form is not
-sampled (`explainers.sampling.local_ridge`). Pictures: neighbours show some segments in their mean colour. Texts: neighbours lack some
-words. For both see `explainers.sampling.local_masks`; where all neighbours fit into `samples`, they are all asked and the result is exact.
+sampled (`explainers.sampling.local.table_ridge`). Pictures: neighbours show some segments in their mean colour. Texts: neighbours lack some
+words. For both see `explainers.sampling.local.masks`; where all neighbours fit into `samples`, they are all asked and the result is exact.
 
 The copy is a ridge regression with alpha 1 on all features, segments or words. This is the law of the package ``lime`` at its
 defaults without feature selection (Ribeiro, Singh and Guestrin 2016), and what its values tend to over many runs. A case's
@@ -29,12 +29,12 @@ from explainers.explanation import Attribution, Explanation, Reference
 from explainers.games.opening import game_of, placed
 from explainers.model import Model
 from explainers.progress import Progress
-from explainers.sampling.local_table import fit_all, neighbours_of, remembered, training_rows
-from explainers.sampling.masked_fits import masked_fits
+from explainers.sampling.local.masked_fits import masked_fits
+from explainers.sampling.local.table import fit_all, neighbours_of, remembered, training_rows
+from explainers.sampling.local.training_law import TrainingLaw
 from explainers.sampling.steps import stretch
-from explainers.sampling.training_law import TrainingLaw
 from explainers.schema import Modality
-from explainers.settings import Range
+from explainers.settings import Range, ScoreSpace, Seed
 
 #: Neighbours where `samples` does not say, as in the package.
 USUAL_SAMPLES: dict[Modality, int] = {"table": 5000, "text": 5000, "image": 1000}
@@ -49,8 +49,8 @@ class Lime(Explainer):
 
     samples: Annotated[int, Range(50, 1_000_000)] | None = None
     segments: Annotated[int, Range(1, 1000)] = 50
-    seed: Annotated[int, Range(0, 2**31 - 1)] = 0
-    space: Literal["auto", "raw", "probability"] = "auto"
+    seed: Seed = 0
+    space: ScoreSpace = "auto"
 
     title: ClassVar[str] = "LIME (local straight-line copy)"
     question: ClassVar[str] = (

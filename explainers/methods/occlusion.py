@@ -24,11 +24,12 @@ from explainers.explainer import Explainer, Need, Problem, resolve_space
 from explainers.explanation import Attribution, Explanation, Reference
 from explainers.games.opening import placed
 from explainers.lazily import lazily
+from explainers.masking import Baseline
 from explainers.model import Model
 from explainers.painting import Canvas
 from explainers.progress import Progress
 from explainers.schema import Modality
-from explainers.settings import Range
+from explainers.settings import Range, ScoreSpace
 
 if TYPE_CHECKING:
     import torch
@@ -55,8 +56,8 @@ class Occlusion(Explainer):
 
     window: Annotated[int, Range(1, 4096)] | None = None
     stride: Annotated[int, Range(1, 4096)] | None = None
-    baseline: Annotated[float | int, Range(-1e9, 1e9)] | Literal["mean", "blur"] = 0.0
-    space: Literal["auto", "raw", "probability"] = "auto"
+    baseline: Baseline = 0.0
+    space: ScoreSpace = "auto"
 
     title: ClassVar[str] = "Occlusion"
     question: ClassVar[str] = "How much of the score is lost when a part of the picture is covered?"
@@ -102,7 +103,9 @@ class Occlusion(Explainer):
         size = data.schema.shape
         if size is None or len(size) != 3:
             return None
-        return cases * (len(patches_of(size[1:], *self._sizes(size[1:]))) + 1)
+        window, stride = self._sizes(size[1:])
+        down, across = (len(_starts(side, window, stride)) for side in size[1:])
+        return cases * (down * across + 1)
 
     def _sizes(self, size: tuple[int, ...]) -> tuple[int, int]:
         window = self.window or max(1, min(size) // 8)
@@ -166,8 +169,9 @@ def _mean_over_windows(lost: np.ndarray, patches: list[Patch], size: tuple[int, 
     """From ``(m, p)`` or ``(m, p, k)`` to ``(m, 1, h, w)`` or ``(m, 1, h, w, k)``."""
     rest = lost.shape[2:]
     total = np.zeros((len(lost), 1, *size, *rest))
-    count = np.zeros(size)
+    count = np.zeros(size, dtype=np.int32)
     for p, (top, bottom, left, right) in enumerate(patches):
         total[:, :, top:bottom, left:right] += lost[:, p].reshape(len(lost), 1, 1, 1, *rest)
         count[top:bottom, left:right] += 1
-    return total / count.reshape(*size, *([1] * len(rest)))
+    total /= count.reshape(*size, *([1] * len(rest)))
+    return total

@@ -29,9 +29,9 @@ from explainers.explanation import Effect
 from explainers.progress import Progress
 from explainers.sampling.edited import ask_edited, one_output
 from explainers.sampling.grids import grid_of, observed
-from explainers.settings import Range
-from explainers.trees.effects import Curves, kept_rows, tree_curves
-from explainers.trees.effects_view import TreeView
+from explainers.settings import Range, ScoreSpace, Seed
+from explainers.trees.effects.one_pass import Curves, kept_rows, tree_curves
+from explainers.trees.effects.view import TreeView
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +55,8 @@ class PartialDependence(Explainer):
     spacing: Literal["quantile", "linear"] = "quantile"
     cases: Annotated[int, Range(1, 1_000_000)] = 200
     curves: Annotated[int, Range(1, 1_000_000)] = 1000
-    seed: Annotated[int, Range(0, 2**31 - 1)] = 0
-    space: Literal["auto", "raw", "probability"] = "auto"
+    seed: Seed = 0
+    space: ScoreSpace = "auto"
 
     def explain(self, problem: Problem, progress: Progress) -> Effect:
         """Ask for every case at every grid value of every feature."""

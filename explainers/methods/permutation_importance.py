@@ -11,7 +11,7 @@ other and look unimportant one by one: permute them together with `groups` (``gr
 correlations cluster, as `correlated_groups` finds them in the data).
 
 With ``conditional=True`` rows exchange a feature only with rows whose other features look alike
-(`explainers.sampling.conditional_donors`): the feature keeps what the others tell of it, and the importance says what the
+(`explainers.sampling.columns.conditional_donors`): the feature keeps what the others tell of it, and the importance says what the
 score loses without what the feature alone tells. The model is then asked only about cases like those there are. A feature that
 the others give away is not needed in this sense, however much the model uses it; a feature independent of the others has one
 stratum, and the plain importance. Strata are not infinitely fine and a row may get its own value back, which makes it approximate;
@@ -44,14 +44,14 @@ from explainers.explainer import Explainer, Need, Problem
 from explainers.explanation import Importance
 from explainers.model import Model
 from explainers.progress import Progress
-from explainers.sampling.donors import Donors
+from explainers.sampling.columns.donors import Donors
+from explainers.sampling.columns.scored_rows import ScoredRows
 from explainers.sampling.edited import ask_edited
 from explainers.sampling.groups import Groups, correlated_groups, feature_units, unit_name
-from explainers.sampling.scored_rows import ScoredRows
 from explainers.scoring import METRICS
-from explainers.settings import Range
-from explainers.trees.effects import PORTION_SECONDS, alike_first, tree_moves
-from explainers.trees.effects_view import TreeView
+from explainers.settings import Range, Seed
+from explainers.trees.effects.one_pass import PORTION_SECONDS, alike_first, tree_moves
+from explainers.trees.effects.view import TreeView
 
 #: Bytes that the answers of some repeats may take at a time.
 ANSWER_BYTES = 2**28
@@ -78,7 +78,7 @@ class PermutationImportance(Explainer):
 
     metric: Literal["auto", "auc", "accuracy", "log_loss", "r2", "rmse", "mae"] = "auto"
     repeats: Annotated[int, Range(1, 1000)] = 5
-    seed: Annotated[int, Range(0, 2**31 - 1)] = 0
+    seed: Seed = 0
     groups: tuple[tuple[str, ...], ...] | Literal["correlated"] = ()
     conditional: bool = False
 
@@ -190,7 +190,7 @@ class _Tally:
         if column is None:
             self.score, self.influence = self.scoring.score(view.scored(base.T))
         else:
-            from explainers.trees.effects_ranks import RankTally
+            from explainers.trees.effects.ranks import RankTally
 
             positive, before = self.scoring.truth == column, view.output(base, column)
             ranks = RankTally(positive, self.influences, self.squares, before)

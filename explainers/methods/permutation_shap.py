@@ -7,7 +7,7 @@ All cases share the orders, and a coalition that several orders meet is asked on
 the budget, they are asked: then values are exact.
 
 Looks after 1, 2, 4, … pairs give coarser results. The standard error is the scatter of the pairs, widened by Student's t where there are few, so that
-1.96 of them hold 95 times of 100 (`explainers.sampling.permutation_estimate`). With `tolerance`, a case is done at the
+1.96 of them hold 95 times of 100 (`explainers.sampling.shapley.permutation`). With `tolerance`, a case is done at the
 first look at which half of each of its 95 % intervals is below it.
 
 Groups of features are the players (``within_groups="together"``), or orders keep their members together (``"owen"``): then every feature has
@@ -33,14 +33,14 @@ from explainers.games.game import Game
 from explainers.games.opening import game_of, placed
 from explainers.model import Model
 from explainers.progress import Progress
-from explainers.sampling.exact_values import Enumeration, unions_of
 from explainers.sampling.groups import feature_units
-from explainers.sampling.permutation_estimate import PermutationEstimate, Spending
-from explainers.sampling.preview import first_bars
-from explainers.sampling.shapley_result import attribution
+from explainers.sampling.shapley.exact import Enumeration, unions_of
+from explainers.sampling.shapley.permutation import PermutationEstimate, Spending
+from explainers.sampling.shapley.preview import first_bars
+from explainers.sampling.shapley.result import attribution
 from explainers.sampling.steps import in_rounds
 from explainers.schema import Modality
-from explainers.settings import Range
+from explainers.settings import Range, ScoreSpace, Seed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +62,8 @@ class PermutationShap(Explainer):
     groups: tuple[tuple[str, ...], ...] = ()
     within_groups: Literal["together", "owen"] = "together"
     segments: Annotated[int, Range(1, 1000)] = 50
-    seed: Annotated[int, Range(0, 2**31 - 1)] = 0
-    space: Literal["auto", "raw", "probability"] = "auto"
+    seed: Seed = 0
+    space: ScoreSpace = "auto"
 
     title: ClassVar[str] = "SHAP for any model (orders of features)"
     question: ClassVar[str] = (
@@ -100,9 +100,9 @@ class PermutationShap(Explainer):
             return in_rounds(run.run, progress, result)
 
     def evaluations(self, model: Model, data: Dataset, cases: int) -> int | None:
-        """All coalitions of the budget for each case of a table; segments and words are not counted before."""
+        """All coalitions of the budget for each case of a table and each picture; words are not counted before."""
         groups = () if self.within_groups == "owen" else self.groups
-        return rows_asked(data, cases, self.budget, groups, self.background)
+        return rows_asked(data, cases, self.budget, groups, self.background, of_picture=self.budget)
 
     def _owner(self, problem: Problem) -> np.ndarray:
         """The number of the group that each feature belongs to."""

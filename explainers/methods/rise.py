@@ -28,14 +28,15 @@ from explainers.dataset import Dataset
 from explainers.explainer import Explainer, Need, Problem, resolve_space
 from explainers.explanation import Attribution, Explanation, Reference
 from explainers.games.opening import placed
+from explainers.masking import Baseline
 from explainers.model import Model
 from explainers.painting import Canvas
 from explainers.progress import Progress
-from explainers.sampling.picture_maps import MaskedMaps
-from explainers.sampling.picture_masks import PictureMasks
+from explainers.sampling.pictures.maps import MaskedMaps
+from explainers.sampling.pictures.masks import PictureMasks
 from explainers.sampling.steps import in_rounds
 from explainers.schema import Modality
-from explainers.settings import Range
+from explainers.settings import Range, ScoreSpace, Seed
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,10 @@ class Rise(Explainer):
     masks: Annotated[int, Range(4, 1_000_000)] = 4000
     cells: Annotated[int, Range(1, 256)] = 7
     keep: Annotated[float, Range(0.01, 0.99)] = 0.5
-    baseline: Annotated[float | int, Range(-1e9, 1e9)] | Literal["mean", "blur"] = 0.0
+    baseline: Baseline = 0.0
     tolerance: Annotated[float, Range(0.0, 1e12)] | None = None
-    seed: Annotated[int, Range(0, 2**31 - 1)] = 0
-    space: Literal["auto", "raw", "probability"] = "auto"
+    seed: Seed = 0
+    space: ScoreSpace = "auto"
 
     title: ClassVar[str] = "RISE (random masks)"
     question: ClassVar[str] = "Which parts of the picture, when they are shown, go with a high score?"

@@ -18,20 +18,20 @@ from typing import ClassVar, Literal
 from explainers.dataset import Dataset
 from explainers.explainer import Explainer, Need, Problem
 from explainers.explanation import Attribution, Explanation
-from explainers.gradients.differentiate import input_gradients
-from explainers.gradients.inputs import module_inputs, not_numeric
+from explainers.gradients.differentiate import slopes_at_cases
+from explainers.gradients.inputs import not_numeric
 from explainers.gradients.result import attribution
-from explainers.gradients.scores import differentiable
 from explainers.model import Model
 from explainers.progress import Progress
 from explainers.schema import Modality
+from explainers.settings import ScoreSpace
 
 
 @dataclass(frozen=True)
 class Saliency(Explainer):
     """The slope of the score at each input: images ``(m, c, h, w)``, tables ``(m, d)``, sequences ``(m, t, c)``."""
 
-    space: Literal["auto", "raw", "probability"] = "auto"
+    space: ScoreSpace = "auto"
 
     title: ClassVar[str] = "Saliency"
     question: ClassVar[str] = "Which inputs would move the score most if they changed a little?"
@@ -46,10 +46,7 @@ class Saliency(Explainer):
 
     def explain(self, problem: Problem, progress: Progress) -> Attribution:
         """Gradients of the target, or of all outputs."""
-        inputs = module_inputs(problem.model, problem.cases.X)
-        with differentiable(problem, self.space) as score:
-            targets = None if problem.all_outputs else problem.targets
-            slopes, scores = input_gradients(score, inputs, targets, problem.device, progress)
+        score, inputs, slopes, scores = slopes_at_cases(problem, self.space, progress)
         return attribution(problem, score, slopes, scores, {"exact": True, "evaluations": len(inputs)})
 
     @classmethod

@@ -20,7 +20,7 @@ quantiles; a straight line over a skewed column has one). Categories are put int
 to or from missing values have no direction, and count in µ* alone. Morris does with few draws (`samples=64`).
 
 Cost: ``samples · (units + 2)`` predictions, ``samples · (units + 1)`` for Morris, less where a step changes nothing. Errors
-are those of the calculation (`explainers.sampling.sensitivity_estimates`), not of the rows. Papers: Sobol 1993; Jansen 1999; Saltelli et al. 2010;
+are those of the calculation (`explainers.sampling.columns.sensitivity`), not of the rows. Papers: Sobol 1993; Jansen 1999; Saltelli et al. 2010;
 Janon et al. 2014; Morris 1991; Campolongo, Saltelli and Cariboni 2011 (steps in a star around each draw).
 """
 
@@ -36,11 +36,11 @@ from explainers.errors import InvalidSetting
 from explainers.explainer import Explainer, Need, Problem, resolve_space
 from explainers.explanation import Importance
 from explainers.progress import Progress
-from explainers.sampling.column_swaps import Draws, SwapAnswers, draw_independent, draw_steps
+from explainers.sampling.columns.sensitivity import Estimates, elementary_effects, variance_shares
+from explainers.sampling.columns.swaps import Draws, SwapAnswers, draw_independent, draw_steps
 from explainers.sampling.edited import one_output
 from explainers.sampling.groups import Groups, feature_units, unit_name
-from explainers.sampling.sensitivity_estimates import Estimates, elementary_effects, variance_shares
-from explainers.settings import Range
+from explainers.settings import Range, ScoreSpace, Seed
 
 METRICS = {
     "total": "share of the prediction's variance that involves the feature (Sobol, total)",
@@ -73,8 +73,8 @@ class Sensitivity(Explainer):
 
     measure: Literal["total", "first", "morris"] = "total"
     samples: Annotated[int, Range(16, 65536)] = 1024
-    seed: Annotated[int, Range(0, 2**31 - 1)] = 0
-    space: Literal["auto", "raw", "probability"] = "auto"
+    seed: Seed = 0
+    space: ScoreSpace = "auto"
     groups: tuple[tuple[str, ...], ...] = ()
 
     def explain(self, problem: Problem, progress: Progress) -> Importance:

@@ -35,7 +35,7 @@ from explainers.model import Model
 from explainers.progress import Progress
 from explainers.sampling.steps import in_rounds, stretch
 from explainers.schema import Modality
-from explainers.settings import Range
+from explainers.settings import Range, ScoreSpace, Seed
 
 #: Pairs of the first round.
 FIRST_PAIRS = 4
@@ -48,8 +48,8 @@ class SmoothGrad(Explainer):
     variant: Literal["mean", "squared", "variance"] = "mean"
     samples: Annotated[int, Range(4, 100_000)] = 50
     noise: Annotated[float, Range(0.0, 10.0)] = 0.15
-    space: Literal["auto", "raw", "probability"] = "auto"
-    seed: Annotated[int, Range(0, 2**31 - 1)] = 0
+    space: ScoreSpace = "auto"
+    seed: Seed = 0
 
     title: ClassVar[str] = "SmoothGrad"
     question: ClassVar[str] = "Which inputs move the score around this case, not only exactly at it?"
@@ -66,7 +66,7 @@ class SmoothGrad(Explainer):
         """Means over pairs of noisy copies, for the target or for all outputs."""
         noisy = self._noisy(problem)
         with differentiable(problem, self.space) as score:
-            targets = None if problem.all_outputs else problem.targets
+            targets = problem.targets_or_all
             scores = output_scores(score, noisy.cases, problem.device)
             shape = noisy.cases.shape if targets is not None else (*noisy.cases.shape, scores.shape[1])
             sums = PairSums(self.variant, shape)
@@ -98,7 +98,7 @@ class SmoothGrad(Explainer):
     def _result(
         self, problem: Problem, score: Score, sums: PairSums, scores: Float[np.ndarray, "m k"]
     ) -> Attribution:
-        values, error = sums.estimate()
+        values, error = sums.estimate(np.float32)
         facts = {
             "exact": False,
             "evaluations": len(scores) * (2 * sums.pairs + 1),
@@ -106,9 +106,7 @@ class SmoothGrad(Explainer):
             "standard_error": "over pairs of noisy copies",
             "seed": self.seed,
         }
-        return attribution(
-            problem, score, values.astype(np.float32), scores, facts, standard_error=error.astype(np.float32)
-        )
+        return attribution(problem, score, values, scores, facts, standard_error=error)
 
     @classmethod
     def why_not_here(cls, model: Model, data: Dataset) -> str | None:

@@ -7,10 +7,10 @@ cases the caller names.
 
 What is explained is the score that the trees add up to: log-odds of boosted classifiers, the probability of forests,
 the prediction of regressions. On the probability scale of a boosted classifier no sum over trees exists: there the exact
-values of the score are the control variate of a sample (`explainers.trees.probability`), and the result has standard
+values of the score are the control variate of a sample (`explainers.trees.shapley.probability`), and the result has standard
 errors. In a pipeline a feature of the user is one player, however many columns its encoder made of it.
 
-Cost: see `explainers.trees.shapley`; the diagnostics name the kernel that ran.
+Cost: see `explainers.trees.shapley.exact`; the diagnostics name the kernel that ran.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from explainers.explanation import Attribution, Explanation
 from explainers.lazily import lazily
 from explainers.model import Model
 from explainers.progress import Progress
-from explainers.settings import Range
+from explainers.settings import Range, ScoreSpace, Seed
 from explainers.trees.reading import TreeReading, read
-from explainers.trees.shapley import Values, against_background, path_dependent
+from explainers.trees.shapley.exact import Values, against_background, path_dependent
 
 if TYPE_CHECKING:
     import torch
@@ -43,11 +43,11 @@ class TreeShap(Explainer):
     """What each feature adds to this score, compared with reference cases; exact, for tree models."""
 
     background: Annotated[int, Range(0, 10_000)] = 100
-    space: Literal["auto", "raw", "probability"] = "auto"
+    space: ScoreSpace = "auto"
     precision: Literal["single", "double"] = "single"
     tolerance: Annotated[float, Range(0.0005, 0.1)] = 0.005
     background_errors: bool = True
-    seed: Annotated[int, Range(0, 2**31 - 1)] = 0
+    seed: Seed = 0
 
     title: ClassVar[str] = "SHAP for trees (exact)"
     question: ClassVar[str] = (
@@ -128,7 +128,7 @@ class TreeShap(Explainer):
         return _Found(found.values, found.expected, sums, None, found.error, facts)
 
     def _sampled(self, work: _Work, others: np.ndarray, progress: Progress) -> _Found:
-        from explainers.trees.probability import probability_values
+        from explainers.trees.shapley.probability import probability_values
 
         found = probability_values(
             work.reading.trees, work.player, work.players, work.rows, others,

@@ -11,7 +11,7 @@ As in `TreeShap`, features outside a coalition take the values of reference case
 saw in training; and what is explained is the score that the trees add up to. A pipeline's columns that come from one
 feature are one player.
 
-Cost: see `explainers.trees.interactions`; the diagnostics name the kernel that ran. Values take ``m d² k`` numbers.
+Cost: see `explainers.trees.interactions.exact`; the diagnostics name the kernel that ran. Values take ``m d² k`` numbers.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from explainers.explainer import Explainer, Need, Problem
 from explainers.explanation import Explanation, PairAttribution
 from explainers.model import Model
 from explainers.progress import Progress
-from explainers.settings import Range
-from explainers.trees.interactions import PairValues, pairs_against_background, path_dependent_pairs
+from explainers.settings import Range, Seed
+from explainers.trees.interactions.exact import PairValues, pairs_against_background, path_dependent_pairs
 from explainers.trees.reading import TreeReading, read
 
 #: Bytes that the values may take.
@@ -42,7 +42,7 @@ class TreeShapInteractions(Explainer):
     background: Annotated[int, Range(0, 10_000)] = 100
     space: Literal["auto", "raw"] = "auto"
     precision: Literal["single", "double"] = "single"
-    seed: Annotated[int, Range(0, 2**31 - 1)] = 0
+    seed: Seed = 0
 
     title: ClassVar[str] = "SHAP interactions for trees (exact)"
     question: ClassVar[str] = (

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from explainers.dataset import Dataset
-from explainers.masking import blurred
+from explainers.masking import LARGE_ROW, blurred
 
 Fill = Literal["mean", "blur", "inpaint"]
 Removed = Bool[np.ndarray, "n a b"]
@@ -26,14 +26,13 @@ def filler(
     Cells are squares with a side of `cell` pixels. The mean colour is that of training pictures, where those are known.
     """
     chosen = data.sample(COLOUR_CASES)
-    colour = np.asarray(data.X[chosen].mean(axis=(0, 2, 3), dtype=np.float64), dtype=np.float32)
+    colour = _colour(data.X, chosen)
     if fill == "inpaint":
         from explainers.quality.inpainting import inpainted
 
         def painted(removed: Removed) -> Float[np.ndarray, "n c h w"]:
-            return inpainted(
-                np.repeat(picture, len(removed), axis=0), _pixels(removed, cell, picture), colour
-            )
+            shown = np.broadcast_to(picture, (len(removed), *picture.shape[1:]))
+            return inpainted(shown, _pixels(removed, cell, picture), colour)
 
         return painted, "painted from the pixels that are left"
     if fill == "blur":
@@ -42,6 +41,13 @@ def filler(
         instead = np.broadcast_to(colour[:, None, None], picture.shape)
         words = f"the mean colour of {len(chosen)} pictures"
     return lambda removed: np.where(_pixels(removed, cell, picture)[:, None], instead, picture), words
+
+
+def _colour(pictures: Float[np.ndarray, "n c h w"], chosen: np.ndarray) -> Float[np.ndarray, " c"]:
+    if pictures[:1].nbytes < LARGE_ROW:
+        return np.asarray(pictures[chosen].mean(axis=(0, 2, 3), dtype=np.float64), dtype=np.float32)
+    means = [pictures[i].mean(axis=(1, 2), dtype=np.float64) for i in chosen]  # one by one: nothing is copied
+    return np.asarray(np.mean(means, axis=0), dtype=np.float32)
 
 
 def _pixels(removed: Removed, cell: int, picture: np.ndarray) -> Bool[np.ndarray, "n h w"]:

@@ -4,7 +4,7 @@
 
 with nothing flowing over the picture's border. Relaxation alone needs as many sweeps as a hole is wide, squared; so the picture is first
 made smaller by halves until one pixel is left, and every size starts from the surface of the next smaller one (a cascade of
-grids, Bornemann and Deuflhard 1996, doi 10.1007/s002110050234). Some sweeps at each size then do: what is left of the
+grids, Bornemann and Deuflhard 1996, doi 10.1007/s002110050234). Some sweeps at each size then do, few in large pictures: what is left of the
 equation is too wide and too faint to see. Nothing is random: the same picture is painted the same.
 
 This file imports numba; who uses it imports it where it is needed.
@@ -21,6 +21,9 @@ from explainers.trees.compiling import compiled, share
 
 #: Sweeps at full size, forth and back in turn; twice as many at each smaller one, up to a number.
 SWEEPS, MOST_SWEEPS = 8, 64
+
+#: Sizes with a side above the first have the second number of sweeps: what grew from the smaller one is as good as there.
+LARGE, FEW_SWEEPS = 512, 3
 
 #: How far a pixel goes towards the mean of its neighbours, and beyond (successive over-relaxation).
 PACE = np.float32(1.6)
@@ -39,15 +42,23 @@ def inpainted(
     """
     painted = np.array(pictures, dtype=np.float32, order="C")
 
-    def some(start: int, stop: int) -> None:
-        for i in range(start, stop):
-            known = ~missing[i]
-            _paint(painted[i], known, otherwise.astype(np.float32))
-            if known.any():  # sweeps that go beyond the mean may overshoot
-                low, high = (bound(painted[i][:, known], axis=1)[:, None, None] for bound in (np.min, np.max))
-                np.clip(painted[i], low, high, out=painted[i])
+    # channels do not meet: where pictures come one by one, they are what threads share
+    channels = painted.shape[1]
+    together = channels if len(painted) > 1 else 1
+    parts = -(-channels // together)
 
-    share(some, len(painted), 1)
+    def some(start: int, stop: int) -> None:
+        for job in range(start, stop):
+            i, part = divmod(job, parts)
+            own = slice(part * together, (part + 1) * together)
+            values, known = painted[i, own], ~missing[i]
+            _paint(values, known, otherwise[own].astype(np.float32))
+            if known.any():  # sweeps that go beyond the mean may overshoot
+                low = values.min(axis=(1, 2), where=known, initial=np.inf, keepdims=True)
+                high = values.max(axis=(1, 2), where=known, initial=-np.inf, keepdims=True)
+                np.clip(values, low, high, out=values)
+
+    share(some, len(painted) * parts, 1)
     return painted
 
 
@@ -62,9 +73,10 @@ def _paint(values: np.ndarray, known: np.ndarray, otherwise: np.ndarray, sweeps:
     smaller = np.empty((len(values), -(-height // 2), -(-width // 2)), dtype=np.float32)
     seen = np.empty(smaller.shape[1:], dtype=np.bool_)
     halve(values, known, smaller, seen)
-    _paint(smaller, seen, otherwise, min(2 * sweeps, MOST_SWEEPS))
+    large = max(known.shape) > LARGE
+    _paint(smaller, seen, otherwise, sweeps if large else min(2 * sweeps, MOST_SWEEPS))
     grow(smaller, known, values)
-    relax(values, known, sweeps)
+    relax(values, known, FEW_SWEEPS if large else sweeps)
 
 
 @no_type_check

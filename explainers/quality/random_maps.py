@@ -20,8 +20,15 @@ def pixel_map(values: Float[np.ndarray, "c h w"]) -> Float[np.ndarray, "a b"]:
 
     A cell is a pixel, unless a side is above `CELLS`: then pixels go together in squares (`cell_side`) and have their mean.
     """
-    finite = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    return in_cells(finite.sum(axis=0), cell_side(finite.shape[1:]))
+    return in_cells(summed(values), cell_side(values.shape[1:]))
+
+
+def summed(values: Float[np.ndarray, "c h w"]) -> Float[np.ndarray, "h w"]:
+    """The sum of the channels in float64, one after the other; what is not a number counts as nothing."""
+    total = np.zeros(values.shape[1:])
+    for channel in values:
+        total += np.nan_to_num(channel, nan=0.0, posinf=0.0, neginf=0.0)
+    return total
 
 
 def cell_side(size: tuple[int, ...]) -> int:

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from explainers.errors import InvalidSetting
+from explainers.quality.random_maps import summed
 
 
 @dataclass(frozen=True)
@@ -50,19 +51,20 @@ def region_share(values: Float[np.ndarray, "*c h w"], mask: Bool[np.ndarray, "a 
     >>> region_share(np.array([[3.0, -1.0], [1.0, 0.0]]), np.array([[True, False], [False, False]])).share
     0.75
     """
-    flat = _summed(np.asarray(values, dtype=np.float64))
+    flat = _summed(np.asarray(values))
     mask = np.asarray(mask, dtype=bool)
     if flat.shape != mask.shape:
         raise InvalidSetting(f"The region has shape {mask.shape} and the map {flat.shape}; make them equal.")
     if not mask.any():
         raise InvalidSetting("The region has no pixel. Draw it larger.")
-    positive = np.maximum(flat, 0.0)
+    positive = np.maximum(flat, 0.0, out=flat)
     total = float(positive.sum())
     area = float(mask.mean())
     if total == 0.0:
         return RegionShare(np.nan, area, np.nan, np.nan, np.nan, 0)
     share = float(positive[mask].sum()) / total
-    others = _elsewhere(positive / total, mask)
+    positive /= total
+    others = _elsewhere(positive, mask)
     if not len(others):
         return RegionShare(share, area, np.nan, np.nan, np.nan, 0)
     # a place that differs by the rounding of the transforms only is no smaller
@@ -73,8 +75,7 @@ def region_share(values: Float[np.ndarray, "*c h w"], mask: Bool[np.ndarray, "a 
 def _summed(values: np.ndarray) -> np.ndarray:
     if values.ndim not in (2, 3):
         raise InvalidSetting(f"A map has shape (h, w) or (c, h, w); got {values.shape}.")
-    flat: np.ndarray = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-    return flat if flat.ndim == 2 else np.asarray(flat.sum(axis=0))
+    return summed(values if values.ndim == 3 else values[None])
 
 
 def _elsewhere(weights: Float[np.ndarray, "h w"], mask: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, " n"]:
@@ -83,9 +84,13 @@ def _elsewhere(weights: Float[np.ndarray, "h w"], mask: Bool[np.ndarray, "h w"])
     top, left = int(rows[0]), int(columns[0])
     shape = mask[top : rows[-1] + 1, left : columns[-1] + 1].astype(np.float64)
     size = weights.shape
-    turned = np.fft.rfft2(shape, size).conj()
-    sums = np.fft.irfft2(np.fft.rfft2(weights) * turned, size)
+    turned = np.fft.rfft2(shape, size)
+    np.conjugate(turned, out=turned)
+    turned *= np.fft.rfft2(weights)
+    sums = np.fft.irfft2(turned, size)
+    del turned
     fits = sums[: size[0] - shape.shape[0] + 1, : size[1] - shape.shape[1] + 1]
     own = np.zeros(fits.shape, dtype=bool)
     own[top, left] = True
-    return np.asarray(np.clip(fits[~own], 0.0, 1.0))
+    others = fits[~own]
+    return np.asarray(np.clip(others, 0.0, 1.0, out=others))

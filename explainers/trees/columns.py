@@ -1,17 +1,19 @@
-"""Which of the user's columns each column before a pipeline's last step comes from.
+"""Which of the user's columns a model's features are, and which each column before a pipeline's last step comes from.
 
-Read from the structure of the fitted steps, never guessed from values: a step that is not known to work column by
+The latter is read from the structure of the fitted steps, never guessed from values: a step that is not known to work column by
 column is refused.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from explainers.errors import UnsupportedModel
+from explainers.model import stored_name
 
 #: Steps whose j-th output column depends on their j-th input column alone.
 ONE_TO_ONE = frozenset(
@@ -20,6 +22,17 @@ ONE_TO_ONE = frozenset(
         "OrdinalEncoder", "Binarizer",
     }
 )  # fmt: skip
+
+
+def positions(features: Sequence[str] | None, names: Sequence[str]) -> list[int] | None:
+    """Where a model's features stand among columns of these names; ``None`` where one is missing.
+
+    A model that names none takes all in turn. LightGBM stores names without blanks: these are found too.
+    """
+    if features is None:
+        return list(range(len(names)))
+    held = {stored_name(name): j for j, name in enumerate(names)} | {name: j for j, name in enumerate(names)}
+    return [held[name] for name in features] if all(name in held for name in features) else None
 
 
 def origins(step: Any, inputs: list[int]) -> list[int]:

@@ -11,6 +11,9 @@ from typing import Any
 
 import numba
 
+#: Where the machine code of the loops made so far is kept: a folder for each folder of sources.
+KEPT: set[str] = set()
+
 
 def compiled(loop: Callable[..., Any], sums_in_any_order: bool = False) -> Any:
     """The loop as machine code that other threads may run beside; kept beside its file where that can be written."""
@@ -26,6 +29,7 @@ def compiled(loop: Callable[..., Any], sums_in_any_order: bool = False) -> Any:
     # A process that was locked since may neither read nor write there: then it compiles for itself. numba has the same
     # guard, on one system only.
     found._cache._guard_against_spurious_io_errors = partial(contextlib.suppress, OSError)
+    KEPT.add(found.stats.cache_path)
     return found
 
 

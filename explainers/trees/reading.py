@@ -1,4 +1,8 @@
-"""A tree model as tree algorithms see it: its trees, the rows they are given, and which feature each column comes from."""
+"""A tree model as Shapley values see it: its trees, the rows they are given, and which feature each column comes from.
+
+Whatever a library makes of a case on its way to the trees is done here, and what cannot be explained is refused in a sentence.
+Effects move features instead, and can do without trees: they have a `TreeView`, of trees whose columns are plain numbers.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,9 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from explainers.errors import ModelFailure, UnsupportedModel
-from explainers.model import Model, stored_name
+from explainers.model import Model
 from explainers.schema import Schema
-from explainers.trees.columns import origins
+from explainers.trees.columns import origins, positions
 
 if TYPE_CHECKING:
     from explainers.dataset import Dataset
@@ -38,6 +42,7 @@ class TreeReading:
         self._own_rows = getattr(
             getattr(model.predictor, "columns", None), "matrix", None
         )  # a file's columns
+        self._trees = model.trees  # the same for all who ask: they take memory
         self._checked = False
         self._players: tuple[tuple[str, ...], np.ndarray | None] = (), None
 
@@ -61,7 +66,9 @@ class TreeReading:
         """The tensor form; raises `UnsupportedModel` where there is none."""
         from explainers.trees.converting import convert
 
-        return convert(self.estimator)
+        if self._trees is not None:
+            return self._trees
+        return convert(self.estimator)  # which says why there are none
 
     @property
     def scale(self) -> str:
@@ -79,12 +86,8 @@ class TreeReading:
         return found
 
     def _traced(self, model: Model, schema: Schema) -> Int[np.ndarray, " c"]:
-        if model.features is None:
-            inputs = list(range(len(schema.names)))
-        else:  # LightGBM stores names without blanks
-            held = {stored_name(name): j for j, name in enumerate(schema.names)}
-            held |= {name: j for j, name in enumerate(schema.names)}
-            inputs = [held[name] for name in model.features]
+        inputs = positions(model.features, schema.names)
+        assert inputs is not None  # a model that lacks a column is not asked
         return np.array(inputs if self.pipeline is None else origins(self.pipeline, inputs), dtype=np.int64)
 
     @cached_property
@@ -118,10 +121,7 @@ class TreeReading:
             given = self.pipeline.transform(frame.to_numpy() if known is None else frame[list(known)])
             given = given.toarray() if hasattr(given, "toarray") else given
         elif model.features is not None:
-            held = {stored_name(str(name)): name for name in frame.columns} | {
-                str(n): n for n in frame.columns
-            }
-            given = frame[[held[name] for name in model.features]]
+            given = frame.iloc[:, positions(model.features, [str(name) for name in frame.columns])]
         return np.ascontiguousarray(self._rows(given), dtype=np.float64)
 
     def _compare(self, model: Model, frame: pd.DataFrame, rows: np.ndarray) -> None:

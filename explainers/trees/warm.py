@@ -50,7 +50,8 @@ def further_steps() -> Iterator[Callable[[], None]]:
 def note() -> Path:
     """The file that says that the machine code of these sources, for this processor and numba, is on disk."""
     folder = Path(os.environ.get("NUMBA_CACHE_DIR") or Path(__file__).with_name("__pycache__"))
-    known = [(path.name, path.stat().st_mtime_ns) for path in sorted(Path(__file__).parent.glob("*.py"))]
+    here = Path(__file__).parent
+    known = [(str(path.relative_to(here)), path.stat().st_mtime_ns) for path in sorted(here.rglob("*.py"))]
     facts = (importlib.metadata.version("numba"), platform.python_version(), platform.processor(), known)
     return folder / f"filled-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"
 
@@ -60,17 +61,18 @@ def filled() -> bool:
     return note().is_file()
 
 
-def machine_code() -> Path | None:
-    """The folder in which compiled loops are kept; ``None`` where there is none."""
-    from explainers.trees.codes import fill_codes
+def machine_code() -> tuple[Path, ...]:
+    """The folders in which the compiled loops of all modules imported so far are kept; none where nothing can be kept."""
+    from explainers.trees.codes import fill_codes  # noqa: F401  one that always is
+    from explainers.trees.compiling import KEPT
 
-    kept = fill_codes.stats.cache_path
-    return Path(kept) if kept else None
+    return tuple(map(Path, sorted(KEPT)))
 
 
 def fill() -> None:
     """Compile what is not on disk yet, behind all other work; where nothing can be kept, nothing is compiled."""
-    if filled() or not os.access(machine_code() or "", os.W_OK):
+    kept = machine_code()
+    if filled() or not kept or not os.access(kept[0], os.W_OK):
         return
     if hasattr(os, "nice"):
         os.nice(19)
@@ -125,8 +127,8 @@ def _predict(codes: Any) -> None:
 
 
 def _one_case(codes: Any) -> None:
-    from explainers.trees.probability import probability_values
-    from explainers.trees.shapley import against_background
+    from explainers.trees.shapley.exact import against_background
+    from explainers.trees.shapley.probability import probability_values
 
     trees = _trees(codes)
     against_background(trees, _players(), COLUMNS, _rows(1), _rows(FEW_ROWS), kernel="pairs")
@@ -134,9 +136,9 @@ def _one_case(codes: Any) -> None:
 
 
 def _curves(codes: Any) -> None:
-    from explainers.trees.effects_curves import Runs, curves, reached
-    from explainers.trees.effects_linked import Events, linked_moments
-    from explainers.trees.effects_paths import Paths
+    from explainers.trees.effects.curves import Runs, curves, reached
+    from explainers.trees.effects.linked import Events, linked_moments
+    from explainers.trees.effects.paths import Paths
 
     trees = _trees(codes)
     found = trees.questions.codes(_rows())
@@ -148,7 +150,7 @@ def _curves(codes: Any) -> None:
 
 
 def _tables(codes: Any, precision: Any) -> None:
-    from explainers.trees.shapley import against_background, path_dependent
+    from explainers.trees.shapley.exact import against_background, path_dependent
 
     trees = _trees(codes)
     for rows, players in ((ROWS, COLUMNS), (FEW_ROWS, COLUMNS), (ROWS, MANY_PLAYERS)):
@@ -159,7 +161,7 @@ def _tables(codes: Any, precision: Any) -> None:
 
 
 def _pair_tables(codes: Any, precision: Any) -> None:
-    from explainers.trees.interactions import pairs_against_background, path_dependent_pairs
+    from explainers.trees.interactions.exact import pairs_against_background, path_dependent_pairs
 
     trees = _trees(codes)
     pairs_against_background(
@@ -169,8 +171,8 @@ def _pair_tables(codes: Any, precision: Any) -> None:
 
 
 def _walks(codes: Any) -> None:
-    from explainers.trees.interactions import pairs_against_background, path_dependent_pairs
-    from explainers.trees.shapley import path_dependent
+    from explainers.trees.interactions.exact import pairs_against_background, path_dependent_pairs
+    from explainers.trees.shapley.exact import path_dependent
 
     trees = _trees(codes)
     path_dependent(trees, _players(), COLUMNS, _rows(1), kernel="walk")
@@ -180,8 +182,8 @@ def _walks(codes: Any) -> None:
 
 def _moves(codes: Any) -> None:
     """Small trees have a loop of their own. Rows put in another order do not follow each other in memory any more."""
-    from explainers.trees.effects_moved import moved
-    from explainers.trees.effects_pairs import add_pairs
+    from explainers.trees.effects.moved import moved
+    from explainers.trees.effects.pairs import add_pairs
 
     for depth in (3, 9):
         trees = _trees(codes, depth)
@@ -193,7 +195,7 @@ def _moves(codes: Any) -> None:
 
 
 def _ranks() -> None:
-    from explainers.trees.effects_ranks import RankTally
+    from explainers.trees.effects.ranks import RankTally
 
     rows = np.arange(ROWS)
     tally = RankTally(rows % 2 == 0, np.zeros((1, ROWS)), np.zeros(1), rows / 2.0)

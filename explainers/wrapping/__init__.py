@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from explainers.errors import UnsupportedModel
+from explainers.explanation import Output
 from explainers.model import Model
+from explainers.wrapping.declared import agreeing, require_sense
 
 #: Top-level package of an object's class (or of one of its bases) -> module of this package.
 LIBRARIES = {
@@ -19,16 +21,18 @@ LIBRARIES = {
 }
 
 
-def wrap(obj: Any, classes: tuple[Any, ...] | None, output: str) -> Model:
+def wrap(obj: Any, classes: tuple[Any, ...] | None, output: Output) -> Model:
     """Find the library an object comes from and let its file wrap it; any other callable is taken as it is."""
+    require_sense(output, classes)
     if isinstance(obj, Model):
-        return obj if classes is None else obj.with_classes(classes)
+        return agreeing(obj if classes is None else obj.with_classes(classes), output)
     packages = {base.__module__.split(".")[0] for base in type(obj).__mro__}
     for package, module in LIBRARIES.items():
         if package in packages:
-            return _wrapper(module)(obj, classes, output)
+            made = _wrapper(module)(obj, classes, output)
+            return made if module == "torch_module" else agreeing(made, output)
     if hasattr(obj, "predict"):
-        return _wrapper("scikit_learn")(obj, classes, output)
+        return agreeing(_wrapper("scikit_learn")(obj, classes, output), output)
     if callable(obj):
         return _wrapper("plain_callable")(obj, classes, output)
     raise UnsupportedModel(
@@ -37,8 +41,8 @@ def wrap(obj: Any, classes: tuple[Any, ...] | None, output: str) -> Model:
     )
 
 
-def _wrapper(module: str) -> Callable[[Any, tuple[Any, ...] | None, str], Model]:
-    wrapper: Callable[[Any, tuple[Any, ...] | None, str], Model] = importlib.import_module(
+def _wrapper(module: str) -> Callable[[Any, tuple[Any, ...] | None, Output], Model]:
+    wrapper: Callable[[Any, tuple[Any, ...] | None, Output], Model] = importlib.import_module(
         f"explainers.wrapping.{module}"
     ).wrap
     return wrapper

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from explainers.errors import UnsupportedModel
+from explainers.explanation import Output
 from explainers.model import Model, Predict, stored_name
 
 #: XGBoost objectives that answer labels: nothing is left to explain but jumps.
@@ -58,7 +59,7 @@ class Booster:
         )  # fmt: skip
 
 
-def wrap(obj: Any, classes: tuple[Any, ...] | None, output: str) -> Model:  # noqa: ARG001  # one signature for all
+def wrap(obj: Any, classes: tuple[Any, ...] | None, output: Output) -> Model:  # noqa: ARG001  # one signature for all
     """A fitted model of one of the three libraries."""
     bases = {base.__module__.split(".")[0] for base in type(obj).__mro__}
     for package, read in (("xgboost", _xgboost), ("lightgbm", _lightgbm), ("catboost", _catboost)):

@@ -7,11 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from explainers.explanation import Space
+from explainers.explanation import Output, Space
 from explainers.model import Model
+from explainers.wrapping.declared import checked
 
 
-def wrap(function: Callable[[Any], Any], classes: tuple[Any, ...] | None, output: str) -> Model:
+def wrap(function: Callable[[Any], Any], classes: tuple[Any, ...] | None, output: Output) -> Model:
     """A callable; with `classes` it returns probabilities (``(n,)`` is the second class's), else a regression."""
 
     def predictor(X: Any) -> Any:
@@ -19,11 +20,12 @@ def wrap(function: Callable[[Any], Any], classes: tuple[Any, ...] | None, output
 
     space: Space = "probability" if classes else "target"
     if output in ("probability", "raw", "target"):
-        space = output  # type: ignore[assignment]
+        space = output
     return Model(
-        predictor,
+        checked(predictor) if classes and output == "probability" else predictor,
         task="classification" if classes else "regression",
         classes=classes or (),
         space=space,
         family=f"function {getattr(function, '__name__', type(function).__name__)}",
+        declared=output,
     )

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 
 from explainers.errors import UnsupportedModel
+from explainers.explanation import Output
 from explainers.model import Model
 from explainers.wrapping.scikit_learn_stages import in_stages, margins, quicker
 
 
-def wrap(estimator: Any, classes: tuple[Any, ...] | None, output: str) -> Model:  # noqa: ARG001  # one signature for all
+def wrap(estimator: Any, classes: tuple[Any, ...] | None, output: Output) -> Model:  # noqa: ARG001  # one signature for all
     """An estimator or pipeline; raises `UnsupportedModel` when it is not fitted."""
     _require_fitted(estimator)
     own = _classes(estimator)

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from explainers.device import on_device, over_chunks
-from explainers.explanation import Space
+from explainers.explanation import Output, Space
 from explainers.lazily import lazily
 from explainers.model import Model, spatial_layers
 from explainers.staged import Mixture, Staged
+from explainers.wrapping.declared import contradiction, probabilities
 from explainers.wrapping.torch_mixtures import answers, begins_linearly
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def takes_tensors(model: Model) -> bool:
     return isinstance(model.predictor, Answers)
 
 
-def wrap(module: torch.nn.Module, classes: tuple[Any, ...] | None, output: str) -> Model:
+def wrap(module: torch.nn.Module, classes: tuple[Any, ...] | None, output: Output) -> Model:
     """A module from float32 rows to ``(n,)`` or ``(n, k)``.
 
     With `classes` its last layer decides whether it returns probabilities (softmax, sigmoid) or logits, unless
@@ -57,25 +58,30 @@ def wrap(module: torch.nn.Module, classes: tuple[Any, ...] | None, output: str) 
     """
     family = f"torch {type(module).__name__}"
     if classes is None:
-        space: Space = "target" if output == "auto" else output  # type: ignore[assignment]
+        space: Space = "target" if output == "auto" else output
         return Model(
             Answers(module), "regression", space=space, family=family, module=module,
-            staged=_in_stages(module, {space: _same}),
+            staged=_in_stages(module, {space: _same}), declared=output,
         )  # fmt: skip
-    if output == "probability" or (output == "auto" and ends_in_probability(module)):
+    looks = ends_in_probability(module)
+    if output == "probability" or (output == "auto" and looks):
+        end = probabilities if output == "probability" else _same
         return Model(
-            Answers(module),
+            Answers(module, end),
             "classification",
             classes,
             space="probability",
             family=family,
             module=module,
-            staged=_in_stages(module, {"probability": _same}),
+            staged=_in_stages(module, {"probability": end}),
+            declared=output,
         )
     return Model(
         Answers(module, to_probability), "classification", classes, space="probability", family=family,
         raw_predictor=Answers(module, _margins), module=module,
         staged=_in_stages(module, {"probability": to_probability, "raw": _margins}),
+        notes=(contradiction("its last layer is a softmax or a sigmoid"),) if looks else (),
+        declared=output,
     )  # fmt: skip
 
 

@@ -16,6 +16,8 @@ from streamlit.testing.v1 import AppTest
 
 import explainers as ex
 from dashboard import costs, page, policy, running, session
+from dashboard.asking import Stopped
+from dashboard.checks import Check
 from dashboard.compute import Compute, Store
 from dashboard.costs import Costs, Partial, cost_text, duration
 from dashboard.footers import footer, reproduction_line
@@ -26,7 +28,7 @@ from dashboard.panels.panel import Page
 from dashboard.running import Runs
 from dashboard.selection import LIME_HERE, SHAP_HERE, Selection
 from dashboard.session import first_selection
-from dashboard.view import Stopped, View
+from dashboard.view import View
 from dashboard.workspace import OpenWorkspace
 from tests.dashboard.hand_made import eight, workspace
 from tests.dashboard.in_process import compute as compute_here
@@ -602,6 +604,39 @@ def test_the_pace_is_that_of_a_further_row(
     measured.learn(model, data, importance(short))
     if whole > 1:
         assert measured.seconds(model, data, METHOD, [0]) == pytest.approx(asked * 0.002)
+
+
+def test_a_start_is_not_taken_for_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, clock = numbers(Gate(10**9)), Clock(0.001, 1e-3)
+    monkeypatch.setattr(costs, "time", clock)
+    measured = Costs(clock.predict, Store())
+    model, data = made.models[0].model, made.data
+    measured.opened(model, data)
+
+    def restarted(*asked: Any) -> np.ndarray:
+        clock.now += 3.0  # the worker had ended: the next question starts another
+        measured._predict = clock.predict
+        return clock.predict(*asked)
+
+    measured._predict = restarted
+    asked = ex.cost(model, data, METHOD, [0])
+    assert asked is not None
+    assert measured.seconds(model, data, METHOD, [0]) == pytest.approx(asked * 1e-3, rel=0.1)
+
+
+def test_gradients_and_checks_of_maps_cost_more_than_predictions() -> None:
+    model = ex.Model(lambda X: X.reshape(len(X), -1).mean(axis=1), "regression")
+    data = ex.Dataset.from_images(np.random.default_rng(0).random((3, 1, 8, 8), dtype=np.float32))
+    measured = Costs(lambda model, data, cases: model.predict((data if cases is None else cases).X), Store())
+    measured.learn(model, data, importance({"evaluations": 100, "seconds": 10.0}))
+    assert measured.seconds(model, data, ex.Occlusion(), [0]) == pytest.approx(65 * 0.1)
+    assert measured.seconds(model, data, ex.SmoothGrad(), [0]) == pytest.approx(51 * 0.1 * costs.GRADIENT)
+    check = Check("faithfulness", ex.Occlusion(), 0, None, "mean")
+    assert measured.of_check(model, data, check) == pytest.approx(801 * 0.1)
+    check = Check("randomisation", ex.Occlusion(), 0, None)
+    assert measured.of_check(model, data, check) == pytest.approx(16 * 65 * 0.1)
+    measured.learn(model, data, importance({"evaluations": 100, "seconds": 25.0}), ex.SmoothGrad())
+    assert measured.seconds(model, data, ex.Occlusion(), [0]) == pytest.approx(65 * 25 / 100 / costs.GRADIENT)
 
 
 def test_what_nobody_knows_costs_nothing_to_ask(gate: Gate) -> None:

@@ -15,8 +15,9 @@ import skops.io
 from sklearn.linear_model import LogisticRegression
 from streamlit.testing.v1 import AppTest
 
+import explainers as ex
 from dashboard import configuration
-from dashboard.library import library
+from dashboard.library import assets, library
 from tests.cases import patients
 
 APP = Path(__file__).parents[2] / "dashboard" / "app.py"
@@ -266,6 +267,34 @@ def test_class_names_must_be_as_many_as_the_classes(app: AppTest) -> None:
     app.button(key="upload-open").click()
     calm(app)
     assert place(app).workspace.models[0].model.classes == ("well", "ill")
+
+
+def test_what_a_model_of_pictures_expects_is_asked_and_kept(app: AppTest) -> None:
+    folder = assets() / "digits"
+    calm(app)
+    drop(app, "model", ("digits.onnx", (folder / "digits.onnx").read_bytes(), "application/octet-stream"))
+    assert not [field for field in app.text_input if "Size" in field.label]
+    drop(app, "data", ("digits.npz", (folder / "digits.npz").read_bytes(), "application/octet-stream"))
+    assert not app.button(key="upload-open").disabled
+
+    def size(text: str) -> None:
+        next(field for field in app.text_input if "Size" in field.label).set_value(text)
+        calm(app)
+
+    size("0")
+    assert "like 224 × 224" in app.error[0].value
+    assert app.button(key="upload-open").disabled
+    size("8 × 8")
+    assert len(app.error) == 0
+    next(field for field in app.selectbox if field.label == "Scale").select_index(1)
+    calm(app)
+    next(field for field in app.selectbox if "return" in field.label).select_index(2)
+    calm(app)
+    app.button(key="upload-open").click()
+    calm(app)
+    model = place(app).workspace.models[0].model
+    assert model.preparation == ex.Preparation(size=(8, 8), scale=255.0)
+    assert (model.declared, "two scales" in model.abilities) == ("raw", True)
 
 
 def test_uploads_are_deleted_on_request(app: AppTest) -> None:

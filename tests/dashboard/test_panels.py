@@ -18,6 +18,7 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
     RandomForestClassifier,
 )
+from torch import nn
 
 import explainers as ex
 from dashboard import policy
@@ -39,7 +40,16 @@ from dashboard.panels.suggestions import Suggestions
 from dashboard.panels.what_if import WhatIf, answer
 from dashboard.selection import Filter, Selection
 from dashboard.view import View
-from tests.dashboard.hand_made import eight, hostile, line, ordered, split, three_classes, workspace
+from tests.dashboard.hand_made import (
+    eight,
+    hostile,
+    line,
+    ordered,
+    probability,
+    split,
+    three_classes,
+    workspace,
+)
 
 Blocks = list[dict[str, Any]]
 Look = Callable[..., View]
@@ -443,6 +453,23 @@ def test_performance_is_told_at_the_threshold(look: Look) -> None:
 
     assert accuracy(0.5) == "75\u202f%"
     assert accuracy(0.75) == "62\u202f%"
+
+
+def test_what_a_model_returns_is_said_with_who_says_so(look: Look) -> None:
+    def said(model: ex.Model) -> str:
+        return " ".join(item["text"] for item in Facts().blocks(look(workspace(model, data)))[0]["items"])
+
+    data = ex.Dataset.from_frame(
+        pd.DataFrame(np.random.default_rng(0).normal(size=(8, 3)), columns=list("abc"))
+    )
+    linear, sigmoids = (nn.Sequential(nn.Linear(3, 3), *last) for last in ((), (nn.Sigmoid(),)))
+    assert "It returns raw scores (logits), of which a" in said(ex.Model.wrap(linear, "xyz"))
+    assert "so it was found, nothing is declared" in said(ex.Model.wrap(linear, "xyz"))
+    assert "so it is declared" in said(ex.Model.wrap(linear, "xyz", output="raw"))
+    declared = said(ex.Model.wrap(sigmoids, "xyz", output="probability"))
+    assert "It returns probabilities itself: so it is declared" in declared
+    assert "The probabilities of a case add up to" in declared
+    assert "It returns" not in said(probability(lambda X: np.full(len(X), 0.5)))
 
 
 def test_without_truth_nothing_is_said_of_performance(look: Look, settle: Settle) -> None:

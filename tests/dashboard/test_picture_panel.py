@@ -20,7 +20,7 @@ from dashboard.linked.payload import PayloadError, validate
 from dashboard.panels import CASE_PICTURE
 from dashboard.panels.classes import Classes
 from dashboard.panels.map_checks import FOLLOWS, MapChecks
-from dashboard.panels.picture import NO_CONTRAST, Picture, wanted_target
+from dashboard.panels.picture import NO_CONTRAST, PRECISION, Picture, wanted_target
 from dashboard.panels.received import Received, given
 from dashboard.panels.region import RegionOfInterest
 from dashboard.regions import Region
@@ -102,6 +102,8 @@ def test_what_does_not_apply_is_named_with_its_reason(look: Look) -> None:
     assert "Saliency" in said
     assert "Needs gradients" in said
     assert "Occlusion" not in said
+    assert PRECISION not in said
+    assert PRECISION in block(Picture().blocks(look(made)), "picture.choose")["footer"]
 
 
 def test_a_method_is_switched_on_and_off_and_shown_large(look: Look, few: None, settle: Settle) -> None:

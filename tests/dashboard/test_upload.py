@@ -16,9 +16,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 import explainers as ex
+from dashboard.opening.assembling import Check, assemble
+from dashboard.opening.columns import preview
 from dashboard.panels import CASE_TABLE
 from dashboard.selection import Selection
-from dashboard.upload import Check, assemble, preview
 from dashboard.view import View
 from tests.cases import patients
 from tests.dashboard.in_process import compute

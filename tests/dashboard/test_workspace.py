@@ -121,6 +121,23 @@ def test_a_model_that_does_not_fit_the_data_is_refused_with_the_columns(tmp_path
         open_workspace(place, InProcess())
 
 
+def test_what_a_model_answers_may_be_declared(tmp_path: Path) -> None:
+    digits = assets() / "digits"
+    text = (digits / "workspace.toml").read_text(encoding="utf-8")
+    assert text.count("[[models]]") == 1
+    place = folder(tmp_path, text.replace("[[models]]", '[[models]]\noutput = "raw"'))
+    for file in digits.iterdir():
+        if file.name != "workspace.toml":
+            shutil.copy(file, place)
+    found, declared = (open_workspace(path, InProcess()).models[0].model for path in (digits, place))
+    assert (found.declared, declared.declared) == ("auto", "raw")
+    assert found.digest != declared.digest
+    assert declared.raw_predictor is not None
+    wrong = folder(tmp_path, text.replace("[[models]]", '[[models]]\noutput = "logits"'), "wrong")
+    with pytest.raises(ex.UnreadableFile, match=r"models\.0\.output: Input should be 'auto', 'probability'"):
+        read_configuration(wrong)
+
+
 def test_workspaces_are_found_in_the_order_they_ask_for() -> None:
     assert [path.name for path in find_workspaces(assets())] == list(PREPARED)
 

@@ -7,8 +7,12 @@ import pandas as pd
 import pytest
 
 import explainers as ex
-from explainers.sampling import conditional_donors
-from explainers.sampling.conditional_donors import conditional_permutations, permutations_within, strata_of
+from explainers.sampling.columns import conditional_donors
+from explainers.sampling.columns.conditional_donors import (
+    conditional_permutations,
+    permutations_within,
+    strata_of,
+)
 
 
 def normal(n=3000, correlation=0.9, seed=0):

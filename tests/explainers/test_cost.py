@@ -110,7 +110,17 @@ def test_where_it_is_not_known_nothing_is_said() -> None:
     (model, _), data = counted(), table(4)
     pictures = ex.Dataset.from_images(np.zeros((2, 8, 8, 3), dtype=np.uint8))
     assert ex.cost(model, data, ex.PartialDependence()) is None
-    assert ex.cost(model, pictures, ex.KernelShap()) is None
+    assert ex.cost(model, pictures, ex.ExactShap()) is None
+
+
+def test_a_picture_costs_the_budget_at_most() -> None:
+    pictures = ex.Dataset.from_images(np.random.default_rng(0).random((3, 1, 8, 8), dtype=np.float32))
+    model = ex.Model(lambda X: X.reshape(len(X), -1).mean(axis=1), "regression")
+    for explainer in (ex.KernelShap(budget=64, segments=12), ex.PermutationShap(budget=64, segments=12)):
+        said = ex.cost(model, pictures, explainer, [0, 2])
+        assert said == 128
+        used = ex.explain(model, pictures, explainer, [0, 2]).diagnostics["evaluations"]
+        assert said / 2 < used <= said
 
 
 def test_wrong_rows_are_refused() -> None:

@@ -13,8 +13,8 @@ import torch
 import explainers as ex
 from explainers import device
 from explainers.games.features import FeatureGame
-from explainers.sampling import exact_values
-from explainers.sampling.exact_values import Enumeration, unions_of
+from explainers.sampling.shapley import exact
+from explainers.sampling.shapley.exact import Enumeration, unions_of
 from tests.cases import CASES, holey_model, network, numbers, planted_patches
 from tests.reference import background_game, owen_values, shapley_values
 
@@ -141,7 +141,7 @@ def test_no_cases_have_no_values(six):
 
 
 def test_portions_company_and_blocks_change_nothing(six, monkeypatch):
-    monkeypatch.setattr(exact_values, "JOB_BYTES", 8 * 7 * 16)  # sixteen coalitions a block
+    monkeypatch.setattr(exact, "JOB_BYTES", 8 * 7 * 16)  # sixteen coalitions a block
     whole = ex.explain(*six, ex.ExactShap(background=7), rows=range(5))
     alone = ex.explain(*six, ex.ExactShap(background=7), rows=[4])
     monkeypatch.setattr(device, "CPU_CHUNK_BYTES", 60_000)

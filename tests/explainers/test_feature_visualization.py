@@ -333,6 +333,25 @@ def test_an_onnx_file_has_the_pictures_of_the_network_it_came_from():
     np.testing.assert_allclose(made[0], made[1], atol=1e-4)
 
 
+def test_layers_are_listed_with_their_channels_also_of_a_file():
+    from onnx_models import export
+
+    from explainers.gradients.ascent.units import channel_layers
+    from explainers.onnx import OnnxModule, read_graph
+
+    attention = nn.MultiheadAttention(4, 1)  # holds a dense layer that is never called
+    layers = (nn.Conv2d(1, 2, 3), nn.Tanh(), nn.Flatten(), nn.Linear(72, 5), nn.Linear(5, 3))
+    net = network(*layers, seed=4).eval()
+    assert channel_layers(net) == (("0", 2), ("3", 5), ("4", 3))
+    assert channel_layers(nn.ModuleDict({"a": attention})) == ()
+    twin = OnnxModule(read_graph(export(net, (1, 8, 8), default=False)))
+    assert [count for _, count in channel_layers(twin)] == [2, 5, 3]
+    data = ex.Dataset.from_images(pictures())
+    for name, count in channel_layers(twin):
+        result = run(ex.Model.wrap(twin, classes=tuple("abc"), output="raw"), data, layer=name, steps=1)
+        assert len(result.names) == count
+
+
 # --- refused, or said -------------------------------------------------------------------------------------------------
 
 

@@ -43,13 +43,13 @@ def test_the_slow_twin_agrees(layer, relu):
     result = ex.explain(case.model, case.data, ex.GradCam(layer=layer, relu=relu), target="c")
     module = case.model.module
     with device.on_device(module, torch.device("cpu")):
-        twin = slow_twin(module, module.get_submodule(layer or "3"), case.data.X, 2, relu)
+        twin = slow_twin(module, module.get_submodule(layer or "4"), case.data.X, 2, relu)
     np.testing.assert_allclose(result.diagnostics["map"], twin, atol=1e-6)
     large = torch.nn.functional.interpolate(
         torch.from_numpy(twin), size=(8, 8), mode="bilinear", align_corners=False
     )
     np.testing.assert_allclose(result.values, large.numpy(), atol=1e-6)
-    assert result.diagnostics["layer"] == (layer or "3")
+    assert result.diagnostics["layer"] == (layer or "4")
     assert result.values.min() < 0 or relu
 
 
@@ -63,7 +63,7 @@ def test_captum_agrees(relu):
     with device.on_device(module, torch.device("cpu")):
         for p in module.parameters():
             p.requires_grad_(True)
-        theirs = LayerGradCam(module, module[3]).attribute(
+        theirs = LayerGradCam(module, module[4]).attribute(
             torch.from_numpy(case.data.X), target=0, relu_attributions=relu
         )
     np.testing.assert_allclose(ours, theirs.detach().numpy(), atol=1e-6)
@@ -147,6 +147,82 @@ def test_the_last_convolution_is_the_last_called():
     )
 
 
+class Residual(nn.Module):
+    """A shortcut; its activation is a function, or one module for both places."""
+
+    def __init__(self, relu):
+        super().__init__()
+        self.conv1, self.conv2, self.norm = (
+            nn.Conv2d(2, 2, 3, 1, 1),
+            nn.Conv2d(2, 2, 3, 1, 1),
+            nn.BatchNorm2d(2),
+        )
+        self.relu = relu
+
+    def forward(self, x):
+        return self.relu(self.norm(self.conv2(self.relu(self.conv1(x)))) + x)
+
+
+def in_place(x):
+    return torch.relu_(x)
+
+
+class Joined(nn.Module):
+    """Two branches side by side."""
+
+    def __init__(self):
+        super().__init__()
+        self.left, self.right = (
+            nn.Conv2d(1, 2, 1),
+            nn.Sequential(nn.Conv2d(1, 3, 3, 1, 1), nn.ReLU(inplace=True)),
+        )
+
+    def forward(self, x):
+        return torch.cat([self.left(x), self.right(x)], dim=1)
+
+
+@pytest.mark.parametrize(
+    ("body", "layer"),
+    [
+        ((nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(inplace=True), nn.Dropout(), nn.MaxPool2d(2)), "2"),
+        ((nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(inplace=True)), nn.Identity()), "0.1"),
+        ((nn.Conv2d(1, 2, 3), Residual(nn.ReLU(inplace=True))), "1"),
+        ((nn.Conv2d(1, 2, 3), Residual(torch.relu)), "1"),
+        ((nn.Conv2d(1, 2, 3), nn.Sequential(Residual(in_place)), nn.AvgPool2d(2)), "1.0"),
+        ((nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Unflatten(1, (72, 1, 1)), nn.ReLU()), "1"),
+        ((Joined(),), "0"),
+        ((nn.Sequential(nn.Conv2d(1, 2, 3)), nn.MaxPool2d(2)), "0.0"),
+    ],
+)
+def test_the_default_is_where_the_last_maps_are_complete(body, layer):
+    size = nn.Sequential(*body)(torch.zeros(1, 1, 8, 8)).numel()
+    net = network(*body, nn.Flatten(), nn.Linear(size, 2)).eval()
+    data = ex.Dataset.from_images(pictures(2))
+    found = ex.explain(wrap(net), data, ex.GradCam(relu=False), target="a")
+    assert found.diagnostics["layer"] == layer
+    module = net.get_submodule(layer)
+    np.testing.assert_allclose(
+        found.diagnostics["map"], slow_twin(net, module, data.X, 0, relu=False), atol=1e-6
+    )
+    named = ex.explain(wrap(net), data, ex.GradCam(layer=layer, relu=False), target="a")
+    np.testing.assert_array_equal(named.values, found.values)
+    assert named.diagnostics["layer_why"] == "named"
+    assert all(not m._forward_hooks for m in net.modules())
+
+
+@pytest.mark.parametrize(("side", "layer"), [(12, "4"), (4, "1")])
+def test_maps_of_two_rows_are_passed_over_for_larger_ones(side, layer):
+    parts = [nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+    parts += [nn.Conv2d(2, 2, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)] if side == 12 else []
+    last = [nn.Conv2d(2, 2, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2)]
+    net = network(*parts, *last)
+    found = ex.explain(wrap(net), ex.Dataset.from_images(pictures(2, side=side)), ex.GradCam())
+    assert found.diagnostics["layer"] == layer
+    only = network(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2))
+    data = ex.Dataset.from_images(pictures(2, side=4))
+    assert ex.explain(wrap(only), data, ex.GradCam()).diagnostics["map"].shape == (2, 1, 2, 2)
+
+
 class Operator(nn.Module):
     """A convolution as an ONNX graph's node: known by its `op_type`."""
 
@@ -164,7 +240,8 @@ def test_an_onnx_node_is_a_convolution_too():
     model = ex.Model.wrap(net)
     assert "layers" in model.abilities
     result = ex.explain(model, ex.Dataset.from_images(pictures(2)), ex.GradCam())
-    assert result.diagnostics["layer"] == "0"
+    assert result.diagnostics["layer"] == "1"
+    assert result.diagnostics["layer_why"] == "the last with the maps of the last convolution, '0'"
     assert result.diagnostics["map"].shape == (2, 1, 6, 6)
 
 
@@ -212,7 +289,7 @@ def test_refused_layers(layer, match):
 
 def test_an_empty_name_is_no_name():
     case = cnn_three_classes()
-    assert ex.explain(case.model, case.data, ex.GradCam(layer="")).diagnostics["layer"] == "3"
+    assert ex.explain(case.model, case.data, ex.GradCam(layer="")).diagnostics["layer"] == "4"
 
 
 def test_a_layer_that_the_output_does_not_use():

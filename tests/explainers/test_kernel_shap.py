@@ -12,10 +12,10 @@ import torch
 
 import explainers as ex
 from explainers import device
-from explainers.sampling import kernel_estimate, polynomial
-from explainers.sampling.coalitions import coalitions
-from explainers.sampling.polynomial import _values_of_kernel
-from explainers.sampling.shapley_regression import ShapleyRegression
+from explainers.sampling.shapley import kernel, polynomial
+from explainers.sampling.shapley.coalitions import coalitions
+from explainers.sampling.shapley.polynomial import _values_of_kernel
+from explainers.sampling.shapley.regression import ShapleyRegression
 from tests.cases import CASES, holey_model, network, numbers
 from tests.reference import background_game, shapley_values
 
@@ -323,12 +323,12 @@ def test_a_portion_that_comes_again_counts_once(wide):
 def test_more_pairs_than_are_kept_give_the_same_values(wide, monkeypatch):
     background = wide[1].take(wide[1].sample(3, 0))
     monkeypatch.setattr(polynomial, "MOST_PAIRS", 100)
-    kernel_estimate._design.cache_clear()
+    kernel._design.cache_clear()
     whole = ex.explain(*wide, ex.KernelShap(budget=1000), rows=range(2), background=background)
-    kernel_estimate._design.cache_clear()
+    kernel._design.cache_clear()
     monkeypatch.setattr(polynomial, "MOST_KEPT", 64)
     blocks = ex.explain(*wide, ex.KernelShap(budget=1000), rows=range(2), background=background)
-    kernel_estimate._design.cache_clear()
+    kernel._design.cache_clear()
     np.testing.assert_allclose(blocks.values, whole.values, rtol=0, atol=1e-12)
     np.testing.assert_allclose(blocks.standard_error, whole.standard_error, rtol=0, atol=1e-12)
     assert (whole.standard_error > 0).any()
@@ -415,7 +415,7 @@ def test_the_values_of_the_polynomial_are_those_of_the_definition(d):
 
 def test_more_pairs_than_the_polynomial_is_fitted_to(wide, exact, monkeypatch):
     monkeypatch.setattr(polynomial, "MOST_PAIRS", 100)
-    kernel_estimate._design.cache_clear()
+    kernel._design.cache_clear()
     background = wide[1].take(wide[1].sample(8, 0))
     off = {}
     for proxy in ("none", "polynomial"):
@@ -423,7 +423,7 @@ def test_more_pairs_than_the_polynomial_is_fitted_to(wide, exact, monkeypatch):
         found = ex.explain(*wide, explainer, rows=range(6), background=background)
         off[proxy] = np.square(found.values - exact.values).mean()
         assert np.abs((found.values - exact.values) / found.standard_error).max() < 5
-    kernel_estimate._design.cache_clear()
+    kernel._design.cache_clear()
     assert off["polynomial"] < off["none"] / 1.5
 
 

@@ -13,12 +13,12 @@ from sklearn.linear_model import Ridge
 
 import explainers as ex
 from explainers import device
-from explainers.sampling import rough_copy
-from explainers.sampling.local_masks import draw_masks, size_weights
-from explainers.sampling.local_ridge import Neighbours, fit
-from explainers.sampling.mask_moments import power_means, together
-from explainers.sampling.masked_ridge import MaskedRidge
-from explainers.sampling.training_law import TrainingLaw
+from explainers.sampling.local import rough_copy
+from explainers.sampling.local.mask_moments import power_means, together
+from explainers.sampling.local.masked_ridge import MaskedRidge
+from explainers.sampling.local.masks import draw_masks, size_weights
+from explainers.sampling.local.table_ridge import Neighbours, fit
+from explainers.sampling.local.training_law import TrainingLaw
 from tests.cases import CASES
 
 N = 500

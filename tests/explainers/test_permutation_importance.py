@@ -9,8 +9,8 @@ from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression
 
 import explainers as ex
-from explainers.sampling.conditional_donors import conditional_permutations, strata_of
-from explainers.sampling.donors import Donors
+from explainers.sampling.columns.conditional_donors import conditional_permutations, strata_of
+from explainers.sampling.columns.donors import Donors
 
 COEFFICIENTS = np.array([2.0, -1.0, 0.5, 0.0])
 

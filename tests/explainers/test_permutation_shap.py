@@ -12,9 +12,9 @@ import torch
 
 import explainers as ex
 from explainers import device
-from explainers.sampling import permutation_estimate
-from explainers.sampling.orders import Orders
-from explainers.sampling.permutation_estimate import half_width
+from explainers.sampling.shapley import permutation
+from explainers.sampling.shapley.orders import Orders
+from explainers.sampling.shapley.permutation import half_width
 from tests.cases import CASES, network, numbers, planted_patches
 from tests.reference import background_game, owen_values, shapley_values
 
@@ -323,7 +323,7 @@ def test_seeds_portions_waves_and_company(wide, background, monkeypatch):
     monkeypatch.setattr(device, "CPU_CHUNK_BYTES", 30_000)
     ticks = []
     small = explain(wide, background, budget=150, progress=lambda *at: ticks.append(at[:2]))
-    monkeypatch.setattr(permutation_estimate, "STATE_BYTES", 1)  # one case after the other
+    monkeypatch.setattr(permutation, "STATE_BYTES", 1)  # one case after the other
     seen = []
     waves = explain(wide, background, budget=150, progress=lambda *at: seen.append(at[2]))
     for found in (small, waves):
@@ -335,7 +335,7 @@ def test_seeds_portions_waves_and_company(wide, background, monkeypatch):
     assert ticks[-1][0] == ticks[-1][1]
     assert seen
     assert all(partial is None for partial in seen)
-    monkeypatch.setattr(permutation_estimate, "JOB_BYTES", 1)  # one pair after the other
+    monkeypatch.setattr(permutation, "JOB_BYTES", 1)  # one pair after the other
     np.testing.assert_allclose(explain(wide, background, budget=150).values, whole.values, atol=1e-13)
 
 

@@ -9,7 +9,7 @@ import torch
 import explainers as ex
 from explainers import device
 from explainers.masking import blurred
-from explainers.sampling.picture_masks import BLOCK, PictureMasks
+from explainers.sampling.pictures.masks import BLOCK, PictureMasks
 from tests.cases import (
     annotations_not_executed,
     black_box_pictures,

@@ -12,7 +12,7 @@ from scipy.stats import t as student
 import explainers as ex
 from explainers import device
 from explainers.explainer import Problem
-from explainers.sampling.column_swaps import draw_independent, draw_steps
+from explainers.sampling.columns.swaps import draw_independent, draw_steps
 from tests.cases import annotations_not_executed
 
 

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 import explainers as ex
-from explainers.trees.effects_curves import Runs, curves, mean_curves, reached
-from explainers.trees.effects_moved import moved
-from explainers.trees.effects_paths import Paths
+from explainers.trees.effects.curves import Runs, curves, mean_curves, reached
+from explainers.trees.effects.moved import moved
+from explainers.trees.effects.paths import Paths
 from tests.explainers.random_trees import COLUMNS, cases, model_of, random_ensemble
 
 LINKS = [
@@ -56,7 +56,7 @@ def assert_equal(found, asked):
 @pytest.mark.parametrize("planes", [True, False], ids=["planes-of-leaves", "words-of-rows"])
 @pytest.mark.parametrize(("outputs", "joint"), [(1, False), (3, False), (3, True)])
 def test_moving_a_unit_gives_the_sums_of_the_moved_rows(outputs, joint, planes, monkeypatch):
-    monkeypatch.setattr("explainers.trees.effects_planes.MOST_LEAVES", 256 if planes else 1)
+    monkeypatch.setattr("explainers.trees.effects.planes.MOST_LEAVES", 256 if planes else 1)
     ensemble, X = random_ensemble(0, outputs=outputs, joint=joint), cases(700).matrix
     codes, random = ensemble.questions.codes(X), np.random.default_rng(0)
     units = [0, 1, 1, -1, 2]

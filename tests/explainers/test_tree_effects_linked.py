@@ -11,12 +11,12 @@ import pytest
 import explainers as ex
 from explainers.device import pick
 from explainers.explainer import Problem
-from explainers.trees.effects import tree_curves
-from explainers.trees.effects_curves import Runs, curves
-from explainers.trees.effects_linked import Events, linked_moments
-from explainers.trees.effects_moments import Moments
-from explainers.trees.effects_paths import Paths
-from explainers.trees.effects_view import TreeView
+from explainers.trees.effects.curves import Runs, curves
+from explainers.trees.effects.linked import Events, linked_moments
+from explainers.trees.effects.moments import Moments
+from explainers.trees.effects.one_pass import tree_curves
+from explainers.trees.effects.paths import Paths
+from explainers.trees.effects.view import TreeView
 from tests.explainers.random_trees import COLUMNS, cases, model_of, random_ensemble
 
 #: How far a probability's last step in single precision may be off.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from explainers.scoring import auc_of
-from explainers.trees.effects_ranks import RankTally
+from explainers.trees.effects.ranks import RankTally
 
 N = 60
 

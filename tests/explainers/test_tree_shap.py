@@ -41,7 +41,7 @@ from explainers.methods import tree_shap
 from explainers.trees import reading
 from explainers.trees.columns import origins
 from explainers.trees.converting import convert
-from explainers.trees.probability import probability_values
+from explainers.trees.shapley.probability import probability_values
 from tests.reference import background_game, shapley_values
 
 N = 300
@@ -505,6 +505,7 @@ def test_the_reading_is_kept_for_a_model_and_dies_with_it():
     data = ex.Dataset.from_frame(X)
     ex.explain(model, data, ex.TreeShap(background=3), rows=[0])
     kept = reading.read(model)
+    assert kept.trees is model.trees
     ex.explain(model, data, ex.TreeShap(background=4), rows=[0])
     assert reading.read(model) is kept
     gone = weakref.ref(model)

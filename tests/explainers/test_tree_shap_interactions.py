@@ -27,9 +27,10 @@ import explainers as ex
 from explainers import device
 from explainers.errors import Cancelled
 from explainers.methods import tree_shap_interactions
-from explainers.trees import interactions, shapley
 from explainers.trees.ensemble import NAN, NEVER, ZERO, Tree, TreeEnsemble
-from explainers.trees.interactions import pairs_against_background, path_dependent_pairs
+from explainers.trees.interactions import exact as interactions
+from explainers.trees.interactions.exact import pairs_against_background, path_dependent_pairs
+from explainers.trees.shapley import exact as shapley
 from tests import tree_cases as slow
 
 DOUBLE = {"kind": np.float64}

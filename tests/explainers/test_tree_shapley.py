@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from explainers.errors import Cancelled, UnsupportedModel
-from explainers.trees import shapley
 from explainers.trees.ensemble import NAN, NEVER, ZERO, Sets, Tree, TreeEnsemble
-from explainers.trees.on_device import DeviceBank
-from explainers.trees.shapley import against_background, expected_value, path_dependent
+from explainers.trees.shapley import exact as shapley
+from explainers.trees.shapley.exact import against_background, expected_value, path_dependent
+from explainers.trees.shapley.on_device import DeviceBank
 from tests import tree_cases as slow
 
 DOUBLE = {"kind": np.float64}

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numba.core.dispatcher import Dispatcher
 
+import explainers.trees
 from explainers.trees import warm
 
 ROOT = Path(__file__).parents[2]
@@ -27,10 +31,10 @@ from explainers.trees import warm
 for step in (*warm.first_steps(), *warm.further_steps()):
     step()
 loops = {}
-for module in pkgutil.iter_modules(explainers.trees.__path__):
-    if module.name == "converting":
+for module in pkgutil.walk_packages(explainers.trees.__path__, "explainers.trees."):
+    if ".converting" in module.name:
         continue
-    found = importlib.import_module(f"explainers.trees.{module.name}")
+    found = importlib.import_module(module.name)
     for name, value in vars(found).items():
         if hasattr(value, "signatures") and value.py_func.__module__ == found.__name__:
             loops[f"{module.name}.{name}"] = value
@@ -94,6 +98,20 @@ def test_each_type_of_codes_is_tried_on_trees_that_have_it() -> None:
         assert trees.questions.codes(warm._rows()).dtype == codes
         assert trees.questions.rank.dtype == codes
     assert np.ptp(warm._trees(np.uint8).predict(warm._rows())[:, 1]) > 0
+
+
+def test_every_folder_that_holds_machine_code_is_named() -> None:
+    for module in pkgutil.walk_packages(explainers.trees.__path__, "explainers.trees."):
+        importlib.import_module(module.name)
+    holding = {
+        Path(value.stats.cache_path)
+        for name, module in list(sys.modules.items())
+        if name.startswith("explainers.trees.")
+        for value in vars(module).values()
+        if isinstance(value, Dispatcher)
+    }
+    assert {folder.parent.name for folder in holding} >= {"trees", "shapley", "interactions", "effects"}
+    assert holding <= set(warm.machine_code())
 
 
 def test_the_note_is_of_these_sources_and_of_the_folder_named(

@@ -460,6 +460,7 @@ CASES = (
     Case("a task that is none", field("task", SECRET), FORGED, "load_model"),
     Case("abilities that are none", field("abilities", frozenset({"fly"})), FORGED, "load_model"),
     Case("abilities as a text", field("abilities", "trees"), FORGED, "load_model"),
+    Case("layers without channels", field("channels", (("layer", 0),)), FORGED, "load_model"),
     Case("a digest of a number", field("digest", 1), FORGED, "load_model"),
     Case("a digest without end", field("digest", "a" * 10**6), FORGED, "load_model"),
     Case("notes of numbers", field("notes", (1,)), FORGED, "load_model"),

@@ -20,7 +20,7 @@ export async function mount({ payload, call, base, parent, send }) {
   await style(base + payload.assets.style);
   if (parent.whyboardCall !== call) return () => {}; // a newer payload overtook this one while it waited
   let host = hosts.get(parent);
-  if (!host) hosts.set(parent, (host = new Host(parent, loadPlotly(base + payload.assets.plotly))));
+  if (!host) hosts.set(parent, (host = new Host(parent, base, loadPlotly(base + payload.assets.plotly))));
   host.channel.send = send;
   host.show(payload);
   return () => {
@@ -32,7 +32,8 @@ export async function mount({ payload, call, base, parent, send }) {
 }
 
 class Host {
-  constructor(parent, plotly) {
+  constructor(parent, base, plotly) {
+    this.base = base;
     this.plotly = plotly;
     this.channel = new Channel();
     this.root = element("div", "wb-linked", parent);
@@ -82,6 +83,7 @@ class Host {
     const footer = element("p", "wb-footer", node);
     const take = takeaway(node);
     const content = KINDS[kind](body, {
+      base: this.base,
       plotly: this.plotly,
       theme: () => this.theme,
       emit: (event, soon) => this.channel.emit({ block: id, ...event }, soon),

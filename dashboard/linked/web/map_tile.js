@@ -1,8 +1,11 @@
 // One picture with a map over it: where a pointer draws a region, moves the picture or chooses the map.
 
-import { element, freshId, keyed, setAttribute, setPicture, setProperty, setText } from "./dom.js";
+import { drawAll, layer, placeOf, wholeCanvas } from "./detail.js";
+import { element, freshId, setAttribute, setPicture, setProperty, setText } from "./dom.js";
+import { describe } from "./legend.js";
 import { chosen, paint } from "./overlay.js";
 import { Drawing, regionLayer } from "./region.js";
+import { leastAt, readMap, readPicture } from "./tiles.js";
 import { ZOOM_STEP } from "./viewport.js";
 
 const TINY = 64; // px; smaller pictures show their pixels
@@ -10,15 +13,21 @@ const PIXELS_FROM = 4; // zoom from which every picture does
 const FLATTEST = 3; // sides of a frame to each other; a longer picture has an edge of ground
 const STILL = 4; // px a press may move and still choose
 
-/** What pictures share is the zoom, what a pointer does, and what is told when something is drawn or chosen. */
-export function picture({ viewport, mode, drawn, choose, outline: outlineAll }, isLarge) {
+/** What pictures share is the zoom, the tiles, what a pointer does, and what is told when something is drawn, chosen or seen. */
+export function picture({ viewport, sources, mode, drawn, keys, choose, seen, outline: outlineAll }, isLarge) {
   const node = element("figure", "wb-tile");
   const title = element("span", "wb-tile-title", node);
   const frame = element(isLarge ? "div" : "button", "wb-picture", node);
+  const under = isLarge ? element("canvas", "wb-detail", frame) : null;
   const sheet = element("div", "wb-sheet", frame);
   const base = element("img", "", sheet);
   const canvas = element("canvas", "", sheet);
-  const showRegion = regionLayer(sheet);
+  const over = isLarge ? element("canvas", "wb-detail", frame) : null;
+  const top = element("div", "wb-sheet wb-top", frame);
+  const showRegion = regionLayer(top);
+  const layers = isLarge ? { picture: layer(under, base), map: layer(over, canvas) } : null;
+  const observer = isLarge ? new ResizeObserver(() => drawSoon()) : null;
+  observer?.observe(frame);
   const legend = isLarge ? element("div", "wb-legend", node) : null;
   const caption = element("figcaption", "wb-caption", node);
   const note = element("p", isLarge ? "wb-note-large" : "wb-note-small", node);
@@ -35,14 +44,19 @@ export function picture({ viewport, mode, drawn, choose, outline: outlineAll }, 
   let press = null; // where the pointer went down, and where it was last
   let dragged = false; // a press that moved is no choice
   let sketch = null;
+  let box = { left: 0, top: 0, width: 100, height: 100 };
+  let view = {};
+  let due = 0;
 
   base.addEventListener("load", () => {
-    const ratio = base.naturalWidth / base.naturalHeight;
+    const [high0, wide0] = tile.native?.shape ?? [base.naturalHeight, base.naturalWidth];
+    const ratio = wide0 / high0;
     const outer = Math.min(FLATTEST, Math.max(1 / FLATTEST, ratio));
     const [wide, high] = [Math.min(1, ratio / outer), Math.min(1, outer / ratio)].map((share) => 100 * share);
     setProperty(frame, "aspect-ratio", String(outer));
-    const box = { left: (100 - wide) / 2, top: (100 - high) / 2, width: wide, height: high };
-    for (const [name, share] of Object.entries(box)) setProperty(sheet, name, `${share}%`);
+    box = { left: (100 - wide) / 2, top: (100 - high) / 2, width: wide, height: high };
+    for (const [name, share] of Object.entries(box)) for (const one of [sheet, top]) setProperty(one, name, `${share}%`);
+    stretch(base, tile.native, base.naturalWidth, base.naturalHeight);
     place();
   });
 
@@ -96,11 +110,39 @@ export function picture({ viewport, mode, drawn, choose, outline: outlineAll }, 
     if (isLarge && mode() === "look") viewport.zoom(ZOOM_STEP * ZOOM_STEP, at(event));
   });
   frame.addEventListener("keydown", (event) => {
-    if (!event.ctrlKey && !event.metaKey && viewport.key(event.key)) event.preventDefault();
+    if (event.ctrlKey || event.metaKey) return;
+    if ((isLarge && keys(event)) || viewport.key(event.key)) event.preventDefault();
   });
+
+  const pictureTiles = () => sources.of(tile.native, readPicture);
+  const mapTiles = () => (chosen(tile.overlay ?? {}, view.colours) === "contour" ? null : sources.of(tile.overlay?.native, readMap));
+
+  /** Once for everything that changes before the screen does. */
+  function drawSoon() {
+    if (isLarge && tile && !due) due = requestAnimationFrame(draw);
+  }
+
+  function draw() {
+    due = 0;
+    const place = placeOf(frame, box, viewport);
+    const { opacity = 1, strongest = 1, colours } = view;
+    setProperty(over, "opacity", String(opacity));
+    const ready = base.complete && base.naturalWidth > 0;
+    const [pixels, values] = [pictureTiles(), tile.overlay ? mapTiles() : null];
+    const parts = { picture: layers.picture.draw(ready ? pixels : null, place), map: null };
+    if (tile.overlay) parts.map = layers.map.draw(values, place, { strongest, kind: chosen(tile.overlay, colours) }) ?? lines();
+    else layers.map.draw(null, place);
+    seen(parts);
+  }
+
+  /** Lines follow the overview at every zoom. */
+  function lines() {
+    return tile.overlay.native ? { dot: tile.overlay.native.every, lines: true } : null;
+  }
 
   function update(now) {
     tile = now;
+    if (isLarge) sources.of(now.overlay?.native, readMap)?.prepare();
     setText(title, now.title);
     setAttribute(title, "title", now.whole);
     setText(caption, now.caption);
@@ -112,12 +154,16 @@ export function picture({ viewport, mode, drawn, choose, outline: outlineAll }, 
     base.hidden = !now.base;
     setPicture(base, now.base);
     base.classList.toggle("wb-grey", Boolean(now.overlay)); // a picture's own colours would be taken for the map's
+    under?.classList.toggle("wb-grey", Boolean(now.overlay));
     canvas.hidden = !now.overlay;
     canvas.classList.toggle("wb-smooth", Boolean(now.overlay?.smooth));
   }
 
   /** Opacity is the canvas's own; only the share shown, colours and new values need new pixels. */
-  function show({ opacity, strongest, colours }) {
+  function show(now) {
+    view = now;
+    drawSoon();
+    const { opacity, strongest, colours } = now;
     if (legend) describe(legend, tile.overlay, colours);
     if (!tile.overlay) return;
     setProperty(canvas, "opacity", String(opacity));
@@ -125,47 +171,75 @@ export function picture({ viewport, mode, drawn, choose, outline: outlineAll }, 
     if (content === painted) return;
     painted = content;
     paint(canvas, tile.overlay, strongest, colours);
+    const [rows, columns] = tile.overlay.shape;
+    stretch(canvas, tile.overlay.native, columns, rows);
   }
 
   function place() {
-    setProperty(sheet, "transform", viewport.transform);
+    drawSoon();
+    for (const one of [sheet, top]) setProperty(one, "transform", viewport.transform);
     frame.classList.toggle("wb-zoomed", viewport.zoomed);
     frame.classList.toggle("wb-pixels", base.naturalWidth <= TINY || viewport.scale >= PIXELS_FROM);
   }
 
-  /** Lines are drawn finer than the picture's own pixels, so a picture with lines is saved in theirs. */
-  function saved({ opacity, colours }) {
-    const times = colours === "contour" ? Math.max(1, Math.round(canvas.width / base.naturalWidth)) : 1;
-    const sheetOf = element("canvas");
-    [sheetOf.width, sheetOf.height] = [base.naturalWidth * times, base.naturalHeight * times];
+  /**
+   * The picture in its own size with the map over it; of a large one all tiles are fetched, and `told` hears how far it is.
+   * Lines are drawn finer than a small picture's pixels, so a picture with lines is saved in theirs. Throws an `Error` in words.
+   */
+  async function saved({ opacity, strongest, colours }, told) {
+    const [height, width] = tile.native?.shape ?? [base.naturalHeight, base.naturalWidth];
+    const times = colours === "contour" ? Math.max(1, Math.round(canvas.width / width)) : 1;
+    const sheetOf = wholeCanvas(width * times, height * times);
     const context = sheetOf.getContext("2d");
+    const [pixels, values, { overlay }] = [pictureTiles(), mapTiles(), tile];
     context.imageSmoothingEnabled = false;
     context.filter = "grayscale(1)";
-    context.drawImage(base, 0, 0, sheetOf.width, sheetOf.height);
+    if (pixels) await drawAll(context, pixels, { told: (done, of) => told("picture", done, of) });
+    else context.drawImage(base, 0, 0, sheetOf.width, sheetOf.height);
     context.filter = "none";
-    context.imageSmoothingEnabled = Boolean(tile.overlay.smooth);
     context.globalAlpha = opacity;
-    context.drawImage(canvas, 0, 0, sheetOf.width, sheetOf.height);
+    if (values) {
+      if (strongest < 1) await values.about();
+      const least = leastAt(values, 0, strongest);
+      if (least === null) throw new Error("The map could not be loaded. Reload the page to try again.");
+      await drawAll(context, values, { least, kind: chosen(overlay, colours), told: (done, of) => told("map", done, of) });
+      return sheetOf;
+    }
+    context.imageSmoothingEnabled = Boolean(overlay.smooth);
+    const [right, down] = spread(overlay.native, overlay.shape[1], overlay.shape[0]);
+    context.drawImage(canvas, 0, 0, sheetOf.width * right, sheetOf.height * down);
     return sheetOf;
   }
 
-  return { node, update, show, place, outline: showRegion, large: isLarge, mapped: () => Boolean(tile.overlay), picture: saved };
+  /** Keys reach a picture that they draw on (`how` is the element that says how); else a screen reader keeps them to itself. */
+  function drawnByKeys(how) {
+    if (!isLarge) return;
+    setAttribute(frame, "role", how ? "application" : "group");
+    setAttribute(frame, "aria-describedby", how);
+  }
+
+  /** Forget what a pointer is drawing. */
+  function abandon() {
+    press = sketch = null;
+  }
+
+  function remove() {
+    observer?.disconnect();
+    cancelAnimationFrame(due);
+    for (const one of Object.values(layers ?? {})) one.leave();
+  }
+
+  return { node, update, remove, show, place, abandon, drawnByKeys, focus: () => frame.focus(), outline: showRegion, large: isLarge, mapped: () => Boolean(tile.overlay), picture: saved };
 }
 
-const LEGENDS = {
-  signed: ["lowers", "raises"],
-  contour: ["lowers", "raises"],
-  heat: ["nothing", "most"],
-};
+/** How much wider and higher than its picture an overview is: its last dots may stand for less than the others. */
+function spread(native, columns, rows) {
+  if (!native) return [1, 1];
+  return [(columns * native.every) / native.shape[1], (rows * native.every) / native.shape[0]];
+}
 
-function describe(legend, overlay, colours) {
-  legend.hidden = !overlay;
-  if (!overlay) return;
-  const kind = chosen(overlay, colours);
-  legend.dataset.colours = kind;
-  const parts = [LEGENDS[kind][0], "", LEGENDS[kind][1]];
-  keyed(legend, parts, (_, index) => index, (_, index) => {
-    const span = element("span", index === 1 ? "wb-ramp" : "");
-    return { node: span, update: (words) => setText(span, words) };
-  });
+function stretch(node, native, columns, rows) {
+  const [right, down] = spread(native, columns, rows);
+  setProperty(node, "width", `${100 * right}%`);
+  setProperty(node, "height", `${100 * down}%`);
 }

@@ -7,6 +7,7 @@ const LOWERS = [67, 147, 195]; // #4393C3
 const HEAT = [[20, 11, 52], [132, 32, 107], [229, 92, 48], [246, 215, 70]];
 const LEVELS = [0.25, 0.5, 0.75];
 const CONTOUR_SIDE = 448; // px of the canvas's longer side, when lines are drawn
+const FULL = 127; // the largest step of a map in bytes
 const STEPS = 1016; // of strength, in which the strongest are counted; eight for each step of a map in bytes
 
 /** `strongest` is the share of the pixels to show, 1 for all; `colours` what the reader chose. */
@@ -15,20 +16,35 @@ export function paint(canvas, overlay, strongest, colours) {
   const values = numbers(overlay.values);
   const strength = Float32Array.from(values, (value) => Math.max(-1, Math.min(1, value / overlay.limit)));
   const least = leastShown(strength, strongest);
-  const wanted = chosen(overlay, colours);
-  if (wanted === "contour") return contours(canvas, strength, width, height, least);
+  const kind = chosen(overlay, colours);
+  if (kind === "contour") return contours(canvas, strength, width, height, least);
+  const steps = values instanceof Int8Array && overlay.limit === FULL ? values : null;
+  if (steps) return paintSteps(canvas, steps, width, height, least, kind);
+  dots(canvas, width, height, (index) => colourOf(strength[index], least, kind));
+}
+
+/** A map in steps of one byte, each step's colour found once. */
+export function paintSteps(canvas, steps, width, height, least, kind) {
+  const colours = Array.from({ length: 2 * FULL + 1 }, (_, place) => colourOf((place - FULL) / FULL, least, kind));
+  dots(canvas, width, height, (index) => colours[steps[index] + FULL]);
+}
+
+function dots(canvas, width, height, colourAt) {
   canvas.width = width;
   canvas.height = height;
   const context = canvas.getContext("2d");
   const picture = context.createImageData(width, height);
-  for (let index = 0; index < width * height; index += 1) {
-    const size = Math.abs(strength[index]);
-    if (!(size >= least) || size === 0) continue; // also leaves out what is no number
-    const colour = wanted === "heat" ? heat(size) : strength[index] > 0 ? RAISES : LOWERS;
-    picture.data.set(colour, 4 * index);
-    picture.data[4 * index + 3] = Math.round(255 * size);
-  }
+  const pixels = new Uint32Array(picture.data.buffer);
+  for (let index = 0; index < pixels.length; index += 1) pixels[index] = colourAt(index);
   context.putImageData(picture, 0, 0);
+}
+
+/** Red, green, blue and opacity as the bytes of one number; nothing for what is too weak, or is no number. */
+function colourOf(strength, least, kind) {
+  const size = Math.abs(strength);
+  if (!(size >= least) || size === 0) return 0;
+  const colour = kind === "heat" ? heat(size) : strength > 0 ? RAISES : LOWERS;
+  return new Uint32Array(Uint8ClampedArray.of(...colour, 255 * size).buffer)[0];
 }
 
 /** The colours of a map: two for one with signs, one row of them for one that only says how much. */
@@ -42,11 +58,18 @@ function leastShown(strength, share) {
   if (share >= 1) return 0;
   const counts = new Uint32Array(STEPS + 1);
   for (const value of strength) if (value === value) counts[Math.round(Math.abs(value) * STEPS)] += 1;
-  const most = share * strength.length;
-  let step = STEPS;
+  return leastOf(counts, share, strength.length);
+}
+
+/** The same from how often each step of strength occurs. */
+export function leastOf(counts, share, total = counts.reduce((sum, count) => sum + count, 0)) {
+  if (share >= 1) return 0;
+  const last = counts.length - 1;
+  const most = share * total;
+  let step = last;
   while (step > 0 && counts[step] === 0) step -= 1;
   for (let shown = counts[step]; step > 1 && shown + counts[step - 1] <= most; step -= 1) shown += counts[step - 1];
-  return (step - 0.5) / STEPS;
+  return (step - 0.5) / last;
 }
 
 function heat(size) {

@@ -1,20 +1,34 @@
 // What a reader may take away from a block: its numbers as a file, and the line of code that repeats it.
 
-import { element, setAttribute, setText } from "./dom.js";
+import { element, keyed, setAttribute, setText } from "./dom.js";
 
 export function takeaway(node) {
   const bar = element("div", "wb-takeaway", node);
   const csv = action(bar, "CSV", () => save(new Blob(["\ufeff", wanted.csv], { type: "text/csv" }), "csv"));
   csv.title = "Texts that a spreadsheet would run as a formula begin with an apostrophe.";
   const code = action(bar, "copy as code", () => copy(wanted.code, code));
+  const files = element("span", "", bar);
   let wanted = {};
   return (block) => {
     wanted = block;
     setAttribute(csv, "hidden", !block.csv);
     setAttribute(code, "hidden", !block.code);
     setAttribute(code, "title", block.code ?? null);
-    setAttribute(bar, "hidden", !block.csv && !block.code);
+    const saves = block.kind === "maps" ? [] : (block.saves ?? []); // maps have them among their tools
+    keyed(files, saves, ({ id }) => id, ({ id }) => {
+      const link = action(files, "", () => saveFile(id));
+      return { node: link, update: ({ label }) => setText(link, label) };
+    });
+    setAttribute(files, "hidden", saves.length === 0);
+    setAttribute(bar, "hidden", !block.csv && !block.code && saves.length === 0);
   };
+}
+
+/** A file that the page offers as a download of this visitor's own; its button is hidden at the page's foot, and may just be made. */
+export function saveFile(id, tries = 20) {
+  const button = document.querySelector(`[class*="st-key-save-"][class$="-${id}"] button, [class*="st-key-save-"][class*="-${id} "] button`);
+  if (button) button.click();
+  else if (tries > 0) setTimeout(() => saveFile(id, tries - 1), 100);
 }
 
 function action(parent, label, act) {

@@ -1,4 +1,4 @@
-"""How much each unit of a module responds to pictures: its outputs, the channels of a layer, or one place of each channel."""
+"""Units of a module: its outputs, the channels of a layer, or one place of each channel; how much they respond to pictures."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def channel_units(
     Features of a dense layer are channels without places. Raises `InvalidSetting` for an unknown layer, a channel or a position
     that it does not have, or a layer that gives neither maps nor features.
     """
-    layer = map_layer(score, name, picture)
+    layer = map_layer(score, name, picture, complete=False)
     with kept_output(layer.module) as call:
 
         def maps(x: torch.Tensor) -> torch.Tensor:
@@ -95,3 +95,22 @@ def _check(
             f"The position {position} lies outside the map of the layer {layer.name!r}, which has rows 0..{height - 1} and "
             f"columns 0..{width - 1}."
         )
+
+
+def channel_layers(module: torch.nn.Module) -> tuple[tuple[str, int], ...]:
+    """Names of the convolutions and dense layers of a module, in order, and how many channels or features each gives."""
+    found = ((name, _channels(child)) for name, child in module.named_modules())
+    return tuple((name, count) for name, count in found if name and count)
+
+
+def _channels(layer: torch.nn.Module) -> int:
+    """Of a convolution over pictures or a dense layer, also of an ONNX file; 0 of any other."""
+    if isinstance(layer, torch.nn.Conv2d):
+        return int(layer.out_channels)
+    if type(layer) is torch.nn.Linear:  # not the one inside an attention, which is never called
+        return int(layer.out_features)
+    weight = getattr(layer, "weight", None)
+    kind = getattr(layer, "op_type", "")
+    if weight is None or (kind, weight.ndim) not in (("Conv", 4), ("Gemm", 2)):
+        return 0
+    return int(weight.shape[1 if kind == "Gemm" and not layer.transposes_weight else 0])

@@ -7,13 +7,13 @@ trend. From it comes the error of the calculation; from the spread of the ways, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from explainers.device import over_chunks
+from explainers.device import chunk_rows, over_chunks
 from explainers.gradients.differentiate import each_slope, on, row_bytes
 from explainers.gradients.paths.straight import Collected, Paths
 from explainers.gradients.scores import Score
@@ -52,25 +52,40 @@ def expect(
     collected = Collected(paths.per_case, np.zeros(shape), np.zeros(shape) if paths.per_case > 1 else None)
     differences = np.zeros(shape)
 
+    count = paths.count * pairs
+    size = row_bytes(score, paths.cases, 2 * count, device)
+    together = (
+        chunk_rows(size, device) > 1
+    )  # else one place after the other: two large pictures at once help nobody
+
     def compute(part: slice) -> None:
         path, pair = np.divmod(np.arange(part.start, part.stop), pairs)
         case, reference = np.divmod(path, paths.per_case)
         start, end = paths.ends(path, device)
-        way = end - start
+        way = end.sub_(start)
         chosen = places[reference[None], 2 * pair[None] + np.arange(2)[:, None]].astype(np.float32)
         t = torch.from_numpy(chosen).to(device).reshape(2, -1, *[1] * (way.ndim - 1))
-        x = (start + t * way).flatten(0, 1).requires_grad_()
-        slopes = each_slope(score(x), x, on(targets, np.tile(case, 2), device))
-        sums, squares = _added(
-            (s.reshape(2, *way.shape) * way for s in slopes), path - path[0], case - case[0]
-        )
-        collected.add(int(path[0]), sums / (2 * pairs))
+
+        def contributions(places_now: slice) -> Iterator[torch.Tensor]:
+            x = (start + t[places_now] * way).flatten(0, 1).requires_grad_()
+            rows = on(targets, np.tile(case, len(t[places_now])), device)
+            for slope in each_slope(score(x), x, rows):
+                yield slope.reshape(-1, *way.shape) * way
+
+        both: Iterable[tuple[torch.Tensor, torch.Tensor]]
+        if together or len(path) > 1:
+            both = ((each[0], each[1]) for each in contributions(slice(None)))
+        else:
+            first = list(contributions(slice(0, 1)))
+            both = ((a[0], b[0]) for a, b in zip(first, contributions(slice(1, 2)), strict=True))
+        sums, squares = _added(both, path - path[0], case - case[0])
+        collected.add(int(path[0]), np.divide(sums, 2 * pairs, out=sums))
         differences[case[0] : case[-1] + 1] += squares
 
-    count = paths.count * pairs
-    over_chunks(compute, count, 2 * row_bytes(score, paths.cases, 2 * count, device), device, progress)
+    over_chunks(compute, count, 2 * size, device, progress)
     collected.close()
-    error = np.sqrt(differences) / (paths.per_case * 2 * pairs)
+    error = np.sqrt(differences, out=differences)
+    error /= paths.per_case * 2 * pairs
     spread = collected.error()
     found = [collected.mean(), error] + ([] if spread is None else [spread])
     shaped = [_last(values, every=targets is None) for values in found]
@@ -83,18 +98,27 @@ def _outputs(score: Score, paths: Paths, device: torch.device) -> int:
 
 
 def _added(
-    contributions: Iterable[torch.Tensor], way: Int[np.ndarray, " n"], case: Int[np.ndarray, " n"]
+    contributions: Iterable[tuple[torch.Tensor, torch.Tensor]],
+    way: Int[np.ndarray, " n"],
+    case: Int[np.ndarray, " n"],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of pairs ``(2, n, …)`` of each output: sums over the pairs of a way, squared differences over those of a case."""
+    """Of pairs ``(n, …)`` of each output: sums over the pairs of a way, squared differences over those of a case."""
     sums, squares = [], []
     for first, second in contributions:
         sums.append(_by(way, first + second))
-        squares.append(_by(case, (first - second).square()))
-    return torch.stack(sums, dim=1).cpu().numpy(), torch.stack(squares, dim=1).cpu().numpy()
+        squares.append(_by(case, first.sub_(second).square_()))
+    return _stacked(sums), _stacked(squares)
+
+
+def _stacked(outputs: list[torch.Tensor]) -> np.ndarray:
+    """Rows ``(n, e, …)`` of the outputs ``(n, …)``."""
+    return (outputs[0][:, None] if len(outputs) == 1 else torch.stack(outputs, dim=1)).cpu().numpy()
 
 
 def _by(group: Int[np.ndarray, " n"], values: torch.Tensor) -> torch.Tensor:
     """Sums of the rows of each group; groups are numbered from 0, and ascend."""
+    if len(group) == 1:
+        return values
     total = values.new_zeros((int(group[-1]) + 1, *values.shape[1:]))
     return total.index_add_(0, torch.from_numpy(group).to(values.device), values)
 

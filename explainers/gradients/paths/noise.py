@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from jaxtyping import Float, Int
 
-from explainers.device import over_chunks
+from explainers.device import chunk_rows, over_chunks
 from explainers.gradients.differentiate import each_slope, on, row_bytes
 from explainers.gradients.scores import Score
 from explainers.lazily import lazily
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     import torch
 else:
     torch = lazily("torch")
+
+
+#: Numbers that are added up at a time: in float64 they stay in the cache, and next to the sums themselves take no memory.
+AT_A_TIME = 2**18
 
 
 def noise_of(seed: int, pair: int, shape: tuple[int, ...]) -> np.ndarray:
@@ -66,16 +70,30 @@ class PairSums:
 
     def add(self, cases: slice, plus: np.ndarray, minus: np.ndarray) -> None:
         """One more pair of slopes for some cases."""
-        plus, minus = plus.astype(np.float64), minus.astype(np.float64)
-        part = {"a": (plus + minus) / 2}
-        if "q" in self.sums:
-            part["q"] = (plus**2 + minus**2) / 2
-        for name, total in self.sums.items():
-            total[cases] += part[name] if len(name) == 1 else part[name[0]] * part[name[1]]
+        totals = {name: total[cases].reshape(-1) for name, total in self.sums.items()}
+        plus, minus = plus.reshape(-1), minus.reshape(-1)
+        for start in range(0, len(plus), AT_A_TIME):
+            at = slice(start, start + AT_A_TIME)
+            above, below = plus[at].astype(np.float64), minus[at].astype(np.float64)
+            part = {"a": (above + below) / 2}
+            if "q" in self.sums:
+                part["q"] = (above**2 + below**2) / 2
+            for name, total in totals.items():
+                total[at] += part[name] if len(name) == 1 else part[name[0]] * part[name[1]]
 
-    def estimate(self) -> tuple[np.ndarray, np.ndarray]:
+    def estimate(self, dtype: type = np.float64) -> tuple[np.ndarray, np.ndarray]:
         """The mean, the mean square or the variance of the slopes, and its standard error over the pairs."""
-        n, mean = self.pairs, {name: total / self.pairs for name, total in self.sums.items()}
+        flat = {name: total.reshape(-1) for name, total in self.sums.items()}
+        shape, size = next((total.shape, total.size) for total in self.sums.values())
+        values: np.ndarray = np.empty(size, dtype)
+        errors = np.empty_like(values)
+        for start in range(0, size, AT_A_TIME):
+            at = slice(start, start + AT_A_TIME)
+            values[at], errors[at] = self._estimated({name: total[at] for name, total in flat.items()})
+        return values.reshape(shape), errors.reshape(shape)
+
+    def _estimated(self, sums: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        n, mean = self.pairs, {name: total / self.pairs for name, total in sums.items()}
         if self.variant != "variance":
             first, square = self.NEEDED[self.variant]
             return mean[first], _error(mean[square] - mean[first] ** 2, n)
@@ -99,26 +117,37 @@ def add_pairs(
     progress: Progress,
 ) -> None:
     """Add these pairs of all cases to the sums; a row of work is one case with both signs of one pair."""
-    m = len(noisy.cases)
+    m, count = len(noisy.cases), len(pairs) * len(noisy.cases)
+    size = row_bytes(score, noisy.cases, 2 * count, device)
+    together = (
+        chunk_rows(size, device) > 1
+    )  # else one sign after the other: two large pictures at once help nobody
+
+    def ask(at: torch.Tensor, rows: np.ndarray) -> np.ndarray:
+        slopes = [
+            s.cpu().numpy() for s in each_slope(score(at.requires_grad_()), at, on(targets, rows, device))
+        ]
+        return slopes[0] if targets is not None else np.stack(slopes, axis=-1)
 
     def compute(part: slice) -> None:
         stretches = list(_stretches(part, m))
         found = [noisy.pair(pairs.start + pair, cases, device) for pair, cases in stretches]
-        x, e = (torch.cat(parts) for parts in zip(*found, strict=True))
-        at = torch.cat([x + e, x - e]).requires_grad_()
+        x, e = found[0] if len(found) == 1 else (torch.cat(parts) for parts in zip(*found, strict=True))
+        del found
         rows = np.arange(part.start, part.stop) % m
-        slopes = list(each_slope(score(at), at, on(targets, np.concatenate([rows, rows]), device)))
-        both = [slope.cpu().numpy() for slope in slopes]
-        every = both[0] if targets is not None else np.stack(both, axis=-1)
+        if together or len(rows) > 1:
+            every = ask(torch.cat([x + e, x - e]), np.concatenate([rows, rows]))
+            plus, minus = every[: len(rows)], every[len(rows) :]
+        else:
+            plus = ask(x + e, rows)
+            minus = ask(x.sub_(e), rows)
         done = 0
         for _, cases in stretches:
             there = slice(done, done + cases.stop - cases.start)
-            opposite = slice(there.start + len(rows), there.stop + len(rows))
-            sums.add(cases, every[there], every[opposite])
+            sums.add(cases, plus[there], minus[there])
             done = there.stop
 
-    count = len(pairs) * m
-    over_chunks(compute, count, 2 * row_bytes(score, noisy.cases, 2 * count, device), device, progress)
+    over_chunks(compute, count, 2 * size, device, progress)
     sums.pairs += len(pairs)
 
 

@@ -71,10 +71,10 @@ class Sections:
             low = np.maximum(part.start - begun, 0)
             high = np.minimum(part.stop, ends[places]) - begun
             add(places, self._of_portion(path[places], counts[places], low, high))
-            return part.stop - part.start + len(places)  # each path has a row where its first section begins
+            return int(part.stop - part.start) + len(places)  # each path has a row where its first section begins
 
-        rows: int = sum(over_chunks(compute, int(ends[-1]), memory, self.device, progress))
-        return rows
+        rows = over_chunks(compute, int(ends[-1]), memory, self.device, progress)
+        return sum(rows)
 
     def _of_portion(
         self,

@@ -50,6 +50,9 @@ class Paths:
     def ends(self, path: np.ndarray, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """Baseline and case of each path; each case is sent to the device once."""
         case, reference = np.divmod(path, self.per_case)
+        if len(path) == 1:
+            only = self.baselines[case[0] % len(self.baselines), reference[0]], self.cases[case[0]]
+            return torch.tensor(only[0], device=device)[None], torch.tensor(only[1], device=device)[None]
         start = self.baselines[case % len(self.baselines), reference]
         sent = torch.tensor(self.cases[case[0] : case[-1] + 1], device=device)
         return torch.from_numpy(start).to(device), sent[torch.from_numpy(case - case[0]).to(device)]
@@ -70,29 +73,36 @@ class Collected:
         for path, contribution in enumerate(contributions, start=first):
             if path != self.open:
                 self.close()
-                self.open, self.part = path, np.zeros(contribution.shape)
-            self.part = self.part + contribution
+                # the only path of a case is added up in place
+                own = np.zeros(contribution.shape) if self.per_case > 1 else self.total[path]
+                self.open, self.part = path, own
+            self.part += contribution
 
     def close(self) -> None:
         """The open path is complete."""
         if self.open < 0:
             return
-        case = self.open // self.per_case
-        self.total[case] += self.part
-        if self.squares is not None:
-            self.squares[case] += self.part**2
-        self.open = -1
+        if self.per_case > 1:
+            case = self.open // self.per_case
+            self.total[case] += self.part
+            if self.squares is not None:
+                self.squares[case] += np.square(self.part, out=self.part)
+        self.open, self.part = -1, np.zeros(())
 
     def mean(self) -> np.ndarray:
         """Mean over the paths of each case."""
-        return self.total / self.per_case
+        return self.total / self.per_case if self.per_case > 1 else self.total
 
     def error(self) -> np.ndarray | None:
         """Standard error of that mean over the paths; ``None`` for a single one."""
         if self.squares is None:
             return None
-        variance = (self.squares / self.per_case - self.mean() ** 2) * self.per_case / (self.per_case - 1)
-        return np.asarray(np.sqrt(np.maximum(variance, 0) / self.per_case))
+        found = self.mean()
+        np.square(found, out=found)
+        np.subtract(self.squares / self.per_case, found, out=found)  # the variance, but for its factor
+        np.maximum(found, 0, out=found)
+        found /= self.per_case - 1
+        return np.asarray(np.sqrt(found, out=found))
 
 
 def integrate(

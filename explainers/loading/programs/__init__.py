@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from explainers.errors import ExplainerError, UnsupportedModel
+from explainers.explanation import Output
 from explainers.loading.sources import File
 from explainers.model import Model
 
@@ -27,13 +28,13 @@ LOADERS = {
 }
 
 
-def load(file: File, classes: tuple[Any, ...] | None, kind: str) -> Model:
+def load(file: File, classes: tuple[Any, ...] | None, kind: str, output: Output = "auto") -> Model:
     """The model that a program makes when it is run; raises `UnsupportedModel` where it fails or makes something else."""
-    loader: Callable[[File, tuple[Any, ...] | None], Model] = importlib.import_module(
+    loader: Callable[[File, tuple[Any, ...] | None, Output], Model] = importlib.import_module(
         f"{__name__}.{LOADERS[kind]}"
     ).load
     try:
-        return loader(file, classes)
+        return loader(file, classes, output)
     except ExplainerError:
         raise
     except ImportError as error:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from explainers.errors import UnsupportedModel
+from explainers.explanation import Output
 from explainers.loading.sources import File
 from explainers.model import Model
 
 
-def load(file: File, classes: tuple[Any, ...] | None) -> Model:
+def load(file: File, classes: tuple[Any, ...] | None, output: Output = "auto") -> Model:
     """The object that a cloudpickle file makes, wrapped. Runs the code in the file."""
     try:
         import cloudpickle
@@ -17,4 +18,4 @@ def load(file: File, classes: tuple[Any, ...] | None) -> Model:
         raise UnsupportedModel(
             f"{file.name!r} is a cloudpickle file; cloudpickle is not installed. Install it: pip install cloudpickle."
         ) from error
-    return Model.wrap(cloudpickle.loads(file.content), classes)
+    return Model.wrap(cloudpickle.loads(file.content), classes, output=output)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from explainers.explanation import Output
 from explainers.loading.sources import File
 from explainers.model import Model
 
@@ -29,7 +30,7 @@ class Exported(torch.nn.Module):
         return self.program(x)
 
 
-def load(file: File, classes: tuple[Any, ...] | None) -> Model:
+def load(file: File, classes: tuple[Any, ...] | None, output: Output = "auto") -> Model:
     """The exported module of an archive, wrapped. Runs the code in the file; hooks, and so layers, are not available."""
     program = torch.export.load(io.BytesIO(file.content))
-    return Model.wrap(Exported(program.module()), classes)
+    return Model.wrap(Exported(program.module()), classes, output=output)

@@ -9,13 +9,14 @@ import os
 from typing import Any
 
 from explainers.errors import UnsupportedModel
+from explainers.explanation import Output
 from explainers.loading.sources import File
 from explainers.model import Model
 
 OLDEST = (3, 15)
 
 
-def load(file: File, classes: tuple[Any, ...] | None) -> Model:
+def load(file: File, classes: tuple[Any, ...] | None, output: Output = "auto") -> Model:
     """A Keras model, which with Keras on torch is a torch module, wrapped. May run code in the file."""
     _check_keras(file.name)
     # Keras' public loader takes paths only, and a locked process can write no file; these are what it calls itself.
@@ -32,10 +33,11 @@ def load(file: File, classes: tuple[Any, ...] | None) -> Model:
         with h5py.File(io.BytesIO(file.content), "r") as archive:
             model = load_model_from_hdf5(archive, compile=False, safe_mode=True)
     ending = getattr(getattr(model.layers[-1], "activation", None), "__name__", "")
-    if classes is None and ending in ("softmax", "sigmoid"):
+    ends = ending in ("softmax", "sigmoid") and output == "auto"
+    if classes is None and (ends or output in ("probability", "raw")):
         classes = tuple(str(i) for i in range(max(2, model.output_shape[-1])))
     model.eval()
-    return Model.wrap(model, classes, output="probability" if ending in ("softmax", "sigmoid") else "auto")
+    return Model.wrap(model, classes, output="probability" if ends else output)
 
 
 def _check_keras(name: str) -> None:

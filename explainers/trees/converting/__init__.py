@@ -22,7 +22,7 @@ READERS = {
 def convert(estimator: Any) -> TreeEnsemble:
     """The trees of a fitted estimator, booster or ONNX model.
 
-    The columns are the estimator's own, in its order; `explainers.trees.converting.rows.rows` makes the rows. Raises
+    The columns are the estimator's own, in its order; `explainers.trees.converting.rows.preparing` makes the rows. Raises
     `UnsupportedModel` where there are no trees, or none that sums of leaves describe, and says why.
     """
     if isinstance(estimator, TreeEnsemble):

@@ -25,6 +25,7 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
+from dashboard.library import assets
 from dashboard.panels.what_if import WhatIf
 from dashboard.view import View
 
@@ -305,7 +306,10 @@ def test_a_map_is_looked_at_without_the_server_and_a_region_is_read_from_it(
     assert page.locator(".wb-linked").get_attribute("data-seq") == seq
     assert len(page.asked) == asked  # nothing was sent and nothing fetched
 
-    maps.get_by_role("button", name="rectangle").click()
+    with page.expect_download() as values:
+        maps.get_by_role("button", name="save the values of Grad-CAM").click()
+    assert np.load(values.value.path())["values"].shape == (1, 1, 64, 64)
+    maps.get_by_role("button", name="draw a rectangle").click()
     does(page, lambda: drag(page, (0.78, 0.02), (0.98, 0.2)))  # the letter
     table = block(page, "region.table")
     table.wait_for()
@@ -321,6 +325,84 @@ def test_a_map_is_looked_at_without_the_server_and_a_region_is_read_from_it(
     assert "9\u202f% of the picture (384 pixels)" in block(page, "region.text").inner_text()
     does(page, lambda: maps.get_by_role("button", name="remove the region").click())
     assert table.count() == 0
+
+
+def test_a_region_is_drawn_by_keys_alone(visitor: Any) -> None:
+    page = visitor("?w=scans")
+    page.wait_for_function(f"() => ({PEAK})() !== null")
+    painted(page)
+    maps = block(page, "picture.maps")
+    said, line = maps.get_by_role("status"), maps.locator(".wb-region-line").first
+    large = maps.locator(".wb-large .wb-picture").first
+
+    def press(*keys: str) -> str:
+        for key in keys:
+            page.keyboard.press(key)
+        return str(said.inner_text()) if said.is_visible() else ""
+
+    maps.get_by_role("button", name="draw a rectangle").focus()
+    assert press("Enter") == "rectangle from 40 % to 60 % across, 40 % to 60 % down"
+    assert large.evaluate("node => node === document.activeElement")
+    assert large.get_attribute("role") == "application"
+    assert (
+        press(*["ArrowRight"] * 6, *["ArrowUp"] * 5)
+        == "rectangle from 52 % to 72 % across, 30 % to 50 % down"
+    )
+    assert press(*["Shift+ArrowRight"] * 3, "Shift+ArrowUp").startswith(
+        "rectangle from 52 % to 78 % across, 30 % to 48 %"
+    )
+    assert press("Escape") == ""
+    assert not line.is_visible()
+    assert large.get_attribute("role") == "group"
+    assert block(page, "region.table").count() == 0  # nothing was sent
+
+    maps.get_by_role("button", name="draw a rectangle").focus()
+    press("Enter", *["ArrowRight"] * 19, *["ArrowUp"] * 19)  # into the corner with the letter
+    does(page, lambda: press("Enter"))
+    first = block(page, "region.table").locator("tbody tr").first
+    inside, usual = (share_said(first.locator("td").nth(place).inner_text()) for place in (1, 2))
+    assert inside > 3 * usual
+    assert said.inner_text() == "The region is set: rectangle from 78 % to 98 % across, 2 % to 22 % down."
+
+    corners = line.get_attribute("points")
+    maps.get_by_role("button", name="draw a rectangle").click()
+    box = large.bounding_box()
+    page.mouse.move(box["x"] + 30, box["y"] + 30)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 120, box["y"] + 120, steps=4)
+    assert line.get_attribute("points") != corners
+    press("Escape")
+    page.mouse.up()
+    assert line.get_attribute("points") == corners  # what was there stays
+    assert maps.get_by_role("button", name="draw a rectangle").get_attribute("aria-pressed") == "false"
+
+
+def test_pictures_are_made_on_demand_and_lead_to_the_real_ones_beside_them(visitor: Any) -> None:
+    page = visitor("overview?w=digits")
+    made = block(page, "made.for")
+    made.get_by_role("button", name="make the pictures").click()
+    pictures = block(page, "made.pictures")
+    pictures.get_by_role("button", name="save as PNG").first.wait_for()
+    assert pictures.locator(".wb-tile").count() == 10
+    seven = pictures.locator(".wb-tile").nth(7)
+    assert re.search(r"reaches \S+; the highest real picture \S+", seven.inner_text())
+    with page.expect_download() as saved:
+        seven.get_by_role("button", name="save as PNG").click()
+    with Image.open(saved.value.path()) as picture:
+        assert picture.size == (8, 8)
+    with page.expect_download() as values:
+        pictures.get_by_role("button", name="values (npz)").click()
+    assert np.load(values.value.path())["pictures"].shape == (10, 1, 1, 8, 8)
+    real = seven.get_by_role("button", name="Case ").first
+    number = real.get_attribute("aria-label").partition(",")[0]
+    does(page, lambda: real.click())
+    assert block(page, "strip.case").inner_text().startswith(f"{number} · 7: model says")
+
+    does(page, lambda: made.locator("select").select_option(label="layer node_conv2d_2"))
+    if made.get_by_role("button", name="make the picture").count():  # where it would take more than a moment
+        made.get_by_role("button", name="make the picture").click()
+    pictures.get_by_role("button", name="channel 0: save as PNG").wait_for()
+    assert pictures.locator(".wb-tile").count() == 1
 
 
 def test_outside_the_data_the_page_warns(visitor: Any, opened: Opened) -> None:
@@ -394,6 +476,35 @@ def test_an_own_model_and_table_are_opened_and_a_pickle_is_not(visitor: Any) -> 
     expected = model.predict_proba(frame[["age", "dose"]])[0, 1]
     assert share_said(block(page, "says.text").inner_text()) == round(100 * expected)
     assert "w=" not in page.url
+
+
+def test_what_an_own_model_of_pictures_expects_is_what_it_receives(visitor: Any) -> None:
+    folder = assets() / "digits"
+    page = visitor(ready=False)
+    page.get_by_text("Open your own").wait_for()
+    drop(page, "model", file("digits.onnx", (folder / "digits.onnx").read_bytes()))
+    drop(page, "data", file("digits.npz", (folder / "digits.npz").read_bytes()))
+
+    def field(name: str) -> Any:
+        return page.locator(f"[class*='st-key-upload-input-{name}']")
+
+    def write(text: str) -> None:
+        field("size").get_by_role("textbox").fill(text)
+        field("size").get_by_role("textbox").press("Enter")
+
+    write("none")
+    refusal = page.get_by_role("alert").filter(has_text="like 224 × 224")
+    refusal.wait_for()
+    assert page.locator(".st-key-upload-open button").is_disabled()
+    write("8")
+    refusal.wait_for(state="detached")
+    field("preset").get_by_role("combobox").click()
+    page.get_by_role("option", name="MNIST digits").click()
+    page.get_by_text("mean 0.1307; deviation 0.3081").wait_for()
+    page.locator(".st-key-upload-open button:not([disabled])").click()
+    painted(page)
+    said = block(page, "received.text").inner_text()
+    assert "resized to 8 × 8; less the mean 0.131; divided by 0.308" in said
 
 
 def open_slow(page: Any) -> None:

@@ -1,0 +1,1 @@
+"""Searches for the smallest permitted change of a case."""

@@ -1,0 +1,1 @@
+"""LIME's neighbours of a case and the local models fitted to them."""

@@ -1,0 +1,1 @@
+"""Interaction values of sums of trees: the kernels, and which of them fits the work."""

@@ -1,0 +1,1 @@
+"""Shapley values of sums of trees: the kernels, and which of them fits the work."""

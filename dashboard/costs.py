@@ -29,6 +29,9 @@ TELLING, MOST_SECONDS = 0.05, 0.2
 #: Rows asked to find out: at first, and at most.
 FIRST_ROWS, MOST_ROWS = 64, 4096
 
+#: Bytes of rows that are timed at once, at most; a row that is larger is timed alone.
+MOST_BYTES = 64 * 2**20
+
 #: Model evaluations from which an answer tells what one costs, or seconds where a row takes long; neither is its first moments.
 MANY, MANY_SECONDS = 2000, 10.0
 
@@ -139,9 +142,10 @@ class Costs:
     def _measured(self, model: ex.Model, data: ex.Dataset) -> float:
         """Seconds that each further row takes, beyond those of any question."""
         self._timed(model, data, 1)  # whoever answers may have to start, and to be told the data
-        first = self._timed(model, data, FIRST_ROWS)
-        if first > MOST_SECONDS:
-            return first / FIRST_ROWS
+        few = _fitting(data)
+        first = self._timed(model, data, few)
+        if first > MOST_SECONDS or few < FIRST_ROWS:
+            return first / few
         size = int(min(MOST_ROWS, max(4.0, TELLING / first) * FIRST_ROWS))
         second = self._timed(model, data, size)
         return max((second - first) / (size - FIRST_ROWS), second / size / 5)
@@ -151,6 +155,12 @@ class Costs:
         started = time.perf_counter()
         self._predict(model, data, cases)
         return max(time.perf_counter() - started, 1e-6)
+
+
+def _fitting(data: ex.Dataset) -> int:
+    """Rows to time first: fewer where they are large pictures, which a worker may not have the memory for at once."""
+    each = int(getattr(data.X, "nbytes", 0)) // max(len(data), 1)
+    return max(1, min(FIRST_ROWS, MOST_BYTES // max(each, 1)))
 
 
 def _times(explainer: ex.Explainer | None) -> float:

@@ -25,7 +25,7 @@ CHECKS = (
 
 #: What is measured with `ex.Preparation` in front, and in grey.
 PREPARED = ("Saliency", "GradCam", "LayerRelevancePropagation", "Lime, 4 segments")
-GREY = ("SmoothGrad, 4 samples", "Rise, 8 masks", "Lime, 4 segments", "region_share")
+GREY = ("SmoothGrad, 4 samples", "Rise, 8 masks", "region_share")
 
 HEADS = ("picture", "work", "time", "processor time", "peak memory", "in pictures")
 

@@ -114,9 +114,8 @@ METHODS: dict[str, ex.Explainer] = {
     "GradCam, six maps": ex.GradCam(variant="all"),
     "GradCam, ablation": ex.GradCam(variant="ablation"),
     "LayerRelevancePropagation": ex.LayerRelevancePropagation(),
-    "Occlusion, 16 windows": ex.Occlusion(window=1000, stride=1000, baseline="blur"),
+    "Occlusion, 4 windows": ex.Occlusion(window=2000, stride=2000, baseline="blur"),
     "Rise, 8 masks": ex.Rise(masks=8),
-    "KernelShap, 4 segments": ex.KernelShap(segments=4, budget=16),
     "Lime, 4 segments": ex.Lime(segments=4, samples=50),
 }
 

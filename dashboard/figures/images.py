@@ -92,9 +92,13 @@ def in_blocks(image: np.ndarray, every: int) -> np.ndarray:
     if every <= 1:
         return image
     for side in (-2, -1):
-        edges = np.arange(0, image.shape[side], every)
-        sizes = np.diff([*edges, image.shape[side]])
-        image = np.add.reduceat(image, edges, axis=side) / (sizes[:, None] if side == -2 else sizes)
+        along = np.moveaxis(image, side, 0)
+        total = np.array(along[::every], dtype=np.result_type(image, np.float32))
+        for place in range(1, every):
+            part = along[place::every]
+            total[: len(part)] += part
+        sizes = np.diff([*range(0, len(along), every), len(along)]).astype(total.dtype)
+        image = np.moveaxis(total / sizes[(slice(None), *[None] * (total.ndim - 1))], 0, side)
     return image
 
 

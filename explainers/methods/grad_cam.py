@@ -37,6 +37,7 @@ from explainers.gradients.scores import Score, differentiable
 from explainers.lazily import lazily
 from explainers.progress import Progress
 from explainers.schema import Modality
+from explainers.settings import ScoreSpace
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +58,7 @@ class GradCam(Explainer):
 
     layer: str | None = None
     relu: bool = True
-    space: Literal["auto", "raw", "probability"] = "auto"
+    space: ScoreSpace = "auto"
     variant: Literal[
         "grad-cam", "grad-cam++", "x-grad", "hi-res", "layer", "eigen", "score", "ablation", "all"
     ] = "grad-cam"
@@ -76,7 +77,7 @@ class GradCam(Explainer):
         inputs = module_inputs(problem.model, problem.cases.X)
         with differentiable(problem, self.space) as score:
             layer = map_layer(score, self.layer, torch.tensor(inputs[:1], device=problem.device))
-            targets = None if problem.all_outputs else problem.targets
+            targets = problem.targets_or_all
             if self.variant in ("score", "ablation"):
                 compute = score_cam_maps if self.variant == "score" else ablation_maps
                 found = compute(score, layer, inputs, targets, problem.device, progress)

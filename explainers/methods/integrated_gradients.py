@@ -40,7 +40,7 @@ from explainers.gradients.scores import Score, differentiable
 from explainers.model import Model
 from explainers.progress import Progress
 from explainers.schema import Modality
-from explainers.settings import Range
+from explainers.settings import Range, ScoreSpace, Seed
 
 #: Nodes on each path where many paths are averaged.
 OF_MANY = 16
@@ -69,8 +69,8 @@ class IntegratedGradients(Explainer):
     tolerance: Annotated[float, Range(1e-4, 1.0)] = 0.045
     baseline: Annotated[float | int, Range(-1e9, 1e9)] | Literal["mean", "blur", "background"] = 0.0
     background: Annotated[int, Range(1, 10_000)] = 100
-    space: Literal["auto", "raw", "probability"] = "auto"
-    seed: Annotated[int, Range(0, 2**31 - 1)] = 0
+    space: ScoreSpace = "auto"
+    seed: Seed = 0
 
     title: ClassVar[str] = "Integrated gradients"
     question: ClassVar[str] = "How much did each input contribute, compared with a baseline?"
@@ -87,7 +87,7 @@ class IntegratedGradients(Explainer):
         """Integrals of the target, or of all outputs."""
         with differentiable(problem, self.space) as score:
             paths, reference = paths_from(problem, score, self.baseline, self.background, self.seed)
-            targets = None if problem.all_outputs else problem.targets
+            targets = problem.targets_or_all
             scores = output_scores(score, paths.cases, problem.device)
             base = base_values(score, paths, problem)
             output = problem.of_targets(scores)

@@ -101,8 +101,10 @@ class LayerRelevancePropagation(Explainer):
 
             def compute(part: slice) -> tuple[np.ndarray, np.ndarray]:
                 propagation = propagate.Propagation(rules, kept)
-                x, edges = (_on(v, problem.device) for v in (inputs[part], np.concatenate([low, high])))
-                propagation.inputs(x, edges[:1], edges[1:])
+                x = _on(inputs[part], problem.device)
+                boxed = self.composite.endswith("box")  # else nobody reads the edges
+                edges = [_on(edge, problem.device) if boxed else x[:1].detach() for edge in (low, high)]
+                propagation.inputs(x, *edges)
                 with propagation:
                     scores = flow.begun(score(x))
                 found = gradients(scores, x, on(targets, part, problem.device))

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import nn
 
 import explainers as ex
-from dashboard import policy
+from dashboard import costs, policy
 from dashboard.compute import Compute, Store
 from dashboard.figures import tiles
 from dashboard.figures.images import as_seen, averaged, layer_png, map_limit, overlay_values
@@ -339,3 +339,19 @@ def test_what_a_browser_is_told_of_tiles_is_checked(wrong: dict[str, Any]) -> No
     validate({"blocks": [block | {"native": told}]})
     with pytest.raises(PayloadError, match="native"):
         validate({"blocks": [block | {"native": told | wrong}]})
+
+
+def test_few_large_pictures_are_timed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """64 of them may be more than a worker has memory for."""
+    view = large_picture(None)
+    each = view.data.X[0].nbytes
+    for most, wanted in ((3 * each, [1, 3]), (each // 2, [1, 1])):
+        asked: list[int] = []
+
+        def predict(model: ex.Model, data: ex.Dataset, cases: Any, asked: list[int] = asked) -> np.ndarray:
+            asked.append(len(cases))
+            return np.zeros((len(cases), 2))
+
+        monkeypatch.setattr(costs, "MOST_BYTES", most)
+        assert costs.Costs(predict, Store())._pace(view.model, view.data) is not None
+        assert asked == wanted

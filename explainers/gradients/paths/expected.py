@@ -50,7 +50,7 @@ def expect(
     pairs, outputs = places.shape[1] // 2, 1 if targets is not None else _outputs(score, paths, device)
     shape = (len(paths.cases), outputs, *paths.cases.shape[1:])
     collected = Collected(paths.per_case, np.zeros(shape), np.zeros(shape) if paths.per_case > 1 else None)
-    differences = np.zeros(shape)
+    differences = np.zeros(shape, dtype=np.float32)  # of squares nothing cancels
 
     count = paths.count * pairs
     size = row_bytes(score, paths.cases, 2 * count, device)

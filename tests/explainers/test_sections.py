@@ -200,6 +200,20 @@ class Gated(nn.Module):
         return torch.relu(x.reshape(-1, 1) - 0.1).reshape(len(x), -1).sum(dim=1, keepdim=True)
 
 
+class Summed(nn.Module):
+    """The slope of a sum is one number, expanded over the inputs."""
+
+    def forward(self, x):
+        return torch.relu(x.sum(dim=1, keepdim=True) - 0.3)
+
+
+def test_the_inputs_summed_share_equally():
+    data = ex.Dataset.from_frame(pd.DataFrame({"a": [1.0, 2.0], "b": [1.0, 0.0]}))
+    found = ex.explain(ex.Model.wrap(Summed()), data, ex.IntegratedGradients())
+    assert found.diagnostics["rule"] == "sections"
+    np.testing.assert_allclose(found.values, [[0.85, 0.85], [1.7, 0.0]], atol=1e-6)
+
+
 @pytest.mark.parametrize("module", [nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 1)), Gated()])
 def test_smooth_networks_and_rows_that_are_not_the_batch_s_keep_nodes(module):
     found = ex.explain(ex.Model.wrap(module), rectified()[1], ex.IntegratedGradients())

@@ -71,7 +71,9 @@ class Sections:
             low = np.maximum(part.start - begun, 0)
             high = np.minimum(part.stop, ends[places]) - begun
             add(places, self._of_portion(path[places], counts[places], low, high))
-            return int(part.stop - part.start) + len(places)  # each path has a row where its first section begins
+            return int(part.stop - part.start) + len(
+                places
+            )  # each path has a row where its first section begins
 
         rows = over_chunks(compute, int(ends[-1]), memory, self.device, progress)
         return sum(rows)
@@ -90,19 +92,20 @@ class Sections:
         which = np.repeat(np.arange(len(path)), rows)
         begins = np.cumsum(rows) - rows
         at = np.arange(len(which)) - begins[which] + low[which]
-        ends = np.delete(np.arange(len(which)), begins)  # the first row of a path ends no section
         start, end = self.paths.ends(path, self.device)
         place = torch.from_numpy(which).to(self.device)
         t = column(at / counts[which], start.ndim, self.device)
-        x = torch.lerp(start[place], end[place], t).requires_grad_()
+        # of one path nothing is copied row by row: its pictures may be large
+        sides = (start, end) if len(path) == 1 else (start[place], end[place])
+        x = torch.lerp(*sides, t).requires_grad_()
         with Secants(len(x)):
             scores = self.score(x)
-        slopes = gradients(scores, x, on(self.targets, path[which] // self.paths.per_case, self.device))
-        kept = torch.from_numpy(ends).to(self.device)
-        sums = torch.zeros((len(path), *slopes.shape[1:]), device=self.device)
-        sums.index_add_(0, place[kept], slopes[kept])
-        way = (end - start) / column(counts, start.ndim, self.device)
-        return np.asarray((sums * (way[..., None] if sums.ndim > way.ndim else way)).cpu().numpy())
+        targets = on(self.targets, path[which] // self.paths.per_case, self.device)
+        slopes = gradients(scores, x, targets).contiguous()  # that of a sum is one number, expanded
+        slopes[torch.from_numpy(begins).to(self.device)] = 0  # where a path begins no section ends
+        sums = torch.zeros((len(path), *slopes.shape[1:]), device=self.device).index_add_(0, place, slopes)
+        way = end.sub_(start).div_(column(counts, start.ndim, self.device))
+        return np.asarray(sums.mul_(way[..., None] if sums.ndim > way.ndim else way).cpu().numpy())
 
 
 def average_in_sections(

@@ -88,7 +88,7 @@ const MOST_AREA = 2 ** 28;
 export function wholeCanvas(width, height) {
   if (Math.max(width, height) > MOST_SIDE || width * height > MOST_AREA) {
     const size = [width, height].map((side) => side.toLocaleString("en")).join(" × ");
-    throw new Error(`A browser cannot make one picture of ${size} pixels (at most ${MOST_SIDE.toLocaleString("en")} on a side). Save the values of the map below the page instead, or a screenshot of the part in view.`);
+    throw new Error(`A browser cannot make one picture of ${size} pixels (at most ${MOST_SIDE.toLocaleString("en")} on a side). Save the values (npz) instead, or a screenshot of the part in view.`);
   }
   const canvas = element("canvas");
   [canvas.width, canvas.height] = [width, height];

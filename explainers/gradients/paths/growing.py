@@ -16,10 +16,10 @@ from explainers.progress import Progress
 from explainers.sampling.steps import stretch
 
 #: Sections of the first look and of the second; at most how many times as many the next one has, and how many in all.
-FIRST, SECOND, LEAP, MOST = 4, 8, 4, 160
+FIRST, SECOND, LEAP, MOST = 4, 8, 5, 160
 
 #: The next look aims below the tolerance by this factor.
-AIM = 0.8
+AIM = 0.75
 
 
 def integrate_in_sections(

@@ -483,9 +483,10 @@ def test_what_an_own_model_of_pictures_expects_is_what_it_receives(visitor: Any)
     page = visitor(ready=False)
     page.get_by_text("Open your own").wait_for()
     drop(page, "model", file("digits.onnx", (folder / "digits.onnx").read_bytes()))
-    page.get_by_role("alert").filter(has_text="ONNX network").wait_for(
-        timeout=4 * WAIT
-    )  # the first of its kind
+    opened = page.get_by_test_id("stAlert").filter(
+        has_text="ONNX network"
+    )  # good news has no role of its own
+    opened.wait_for(timeout=2 * WAIT)  # the first of its kind
     drop(page, "data", file("digits.npz", (folder / "digits.npz").read_bytes()))
 
     def field(name: str) -> Any:
@@ -496,7 +497,7 @@ def test_what_an_own_model_of_pictures_expects_is_what_it_receives(visitor: Any)
         field("size").get_by_role("textbox").press("Enter")
 
     write("none")
-    refusal = page.get_by_role("alert").filter(has_text="like 224 × 224")
+    refusal = page.get_by_test_id("stAlert").filter(has_text="like 224 × 224")
     refusal.wait_for()
     assert page.locator(".st-key-upload-open button").is_disabled()
     write("8")

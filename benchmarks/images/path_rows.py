@@ -20,7 +20,7 @@ from benchmarks.sections import Section
 
 #: Side of the pictures; nodes of the reference; captum's own number; ours, fewest first.
 SIDE, MANY, USUAL = 64, 1000, 50
-NODES = (4, 6, 8, 10, 12, 16, 20, 24, 32, 40, 50, 64, 80, 100, 150, 200)
+NODES = (4, 6, 8, 10, 12, 16, 20, 24, 32, 36, 40, 50, 64, 80, 100, 150, 200)
 
 #: Expected gradients: side, reference cases, nodes of the reference on each way, shap's own number of samples; ours.
 SMALL_SIDE, REFERENCES, ON_EACH, DRAWN = 32, 50, 40, 200

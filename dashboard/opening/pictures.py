@@ -93,7 +93,7 @@ def ask(data: ex.Dataset, key: str) -> bool:
         _choose("layout", key, "Layout", _LAYOUTS, "How the model's file wants the numbers arranged.")
         _choose("output", key, "What does it return?", outputs, "What is said here wins over what the file looks like.")  # fmt: skip
     if _told(said) and not wrong:
-        st.caption(_told(said))
+        st.caption(literal(_told(said)))
     return not wrong
 
 

@@ -15,6 +15,7 @@ import explainers as ex
 from explainers import device
 from explainers.explainer import Problem
 from explainers.gradients.activation.maps import VARIANTS
+from explainers.gradients.activation.one_less import OneLess
 from explainers.gradients.activation.suffix import behind
 from explainers.gradients.layers import map_layer, token_grid
 from explainers.gradients.scores import differentiable
@@ -634,3 +635,32 @@ def test_all_outputs_of_a_transformer():
 )
 def test_tokens_lie_on_a_grid_in_the_pictures_proportions(tokens, size, grid):
     assert token_grid(tokens, size) == grid
+
+
+@pytest.mark.parametrize(
+    ("after", "together"),
+    [
+        (nn.Conv2d(5, 4, 3, padding=1), True),
+        (nn.Conv2d(5, 4, (3, 2), stride=2, padding=(1, 0), dilation=(1, 2), bias=False), True),
+        (nn.Conv2d(5, 5, 3, groups=5), False),
+        (nn.Conv2d(5, 4, 3, padding="same"), False),
+        (nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(5, 4, 3)), False),
+    ],
+    ids=["plain", "strided", "grouped", "same", "in place before"],
+)
+def test_a_convolution_behind_the_layer_is_asked_for_all_channels_together(monkeypatch, after, together):
+    net = network(
+        nn.Conv2d(1, 5, 3), after, nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.LazyLinear(3), seed=7
+    )
+    data = images(2)
+    with torch.no_grad():
+        net(torch.from_numpy(data.X))
+    convolved, seen = OneLess._convolved, []
+    monkeypatch.setattr(OneLess, "_convolved", lambda *a: seen.append(convolved(*a)) or seen[-1])
+    found = ex.explain(wrap(net), data, ex.GradCam(layer="0", variant="ablation", relu=False), target="b")
+    assert found.diagnostics["channels asked"] == "behind the layer"
+    assert any(one is not None for one in seen) is together
+    for picture, own in zip(data.X, found.diagnostics["map"][:, 0], strict=True):
+        features, weights = one_channel_at_a_time(net, net[0], picture, 1)
+        expected = np.einsum("chw,c->hw", features, weights)
+        np.testing.assert_allclose(own, expected, atol=1e-4 * np.abs(expected).max())

@@ -81,7 +81,7 @@ def test_a_prepared_module_is_explained_in_the_pixels_that_people_see():
     assert found.values.shape == X.shape
     np.testing.assert_allclose(found.values, x.grad.numpy(), atol=1e-5)
     mapped = ex.explain(model, data, ex.GradCam(), target="b")
-    assert mapped.diagnostics["layer"] == "model.0"
+    assert mapped.diagnostics["layer"] == "model.1"  # the ReLU behind the convolution
     assert mapped.values.shape == (3, 1, 6, 8)
     assert model.preparation == preparation
     assert model.digest != ex.Model.wrap(module).digest

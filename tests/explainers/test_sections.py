@@ -116,6 +116,21 @@ def test_a_secant_is_the_mean_slope(function):
     np.testing.assert_allclose(slope[1:].numpy(), change.detach().numpy(), atol=1e-6)
 
 
+@pytest.mark.parametrize("last", [nn.Softmax(dim=1), nn.LogSoftmax(dim=1)])
+def test_a_softmax_at_the_end_has_its_mean_slope(last):
+    layers = (nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 3))
+    module = nn.Sequential(*network(*layers, seed=3), last)
+    model = ex.Model.wrap(
+        module, classes="abc", output="probability" if isinstance(last, nn.Softmax) else "raw"
+    )
+    data = rectified()[1]
+    found = ex.explain(model, data, ex.IntegratedGradients(), target="b")
+    assert found.diagnostics["rule"] == "sections"
+    assert np.abs(found.diagnostics["completeness_gap"]).max() < 1e-4
+    truth = ex.explain(model, data, ex.IntegratedGradients(steps=400, rule="nodes"), target="b").values
+    assert missing(found.values, truth).mean() < 0.045
+
+
 @pytest.mark.parametrize("tolerance", [0.1, 0.01])
 def test_what_is_missing_is_about_what_is_stated(tolerance):
     for model, data in (rectified(), rectified(8), pooled(nn.MaxPool2d(2))):

@@ -4,13 +4,15 @@
 
 The paper divides by S; its absolute value keeps the sign of what a channel does where a score is negative. Where everything
 behind the layer is affine (a global mean and a linear layer), ``S - S_k = Σ_ij A_k ∂S/∂A_k`` exactly, and one backward pass
-tells all channels; elsewhere the part behind the layer is asked once for each channel.
+tells all channels; elsewhere the part behind the layer is asked once for each channel, its first convolution (where one follows at once) for all
+together (`one_less`).
 
 Desai and Ramaswamy: Ablation-CAM, WACV 2020.
 """
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,6 +68,8 @@ def _size(scores: torch.Tensor) -> torch.Tensor:
 
 def _without_channels(part: Behind, picture: Picture, progress: Progress) -> Float[torch.Tensor, "c k"]:
     """Scores of a picture with each channel of the layer at 0 in turn."""
+    from explainers.gradients.activation.one_less import OneLess
+
     output = picture.output
     assert output is not None
     axis = channel_axis(output)
@@ -75,8 +79,10 @@ def _without_channels(part: Behind, picture: Picture, progress: Progress) -> Flo
         changed = output.expand(count + 1, *output.shape[1:]).clone()
         index = torch.arange(count, device=output.device)
         # row 0 stays as it is: its scores must be those of the picture
-        changed[1:].movedim(axis, 1)[index, index + channels.start] = 0
-        return _checked_scores(part, picture, changed)[1:]
+        left_out = index + channels.start
+        changed[1:].movedim(axis, 1)[index, left_out] = 0
+        with OneLess(changed, left_out) if axis == 1 else contextlib.nullcontext():
+            return _checked_scores(part, picture, changed)[1:]
 
     rows = output[:1].nbytes * 8 if part.way != "whole" else max(picture.x.nbytes * 24, output[:1].nbytes * 8)
     return torch.cat(over_chunks(compute, output.shape[axis], rows, output.device, progress))

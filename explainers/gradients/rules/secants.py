@@ -2,7 +2,7 @@
 
 The secant of a function of one number is the mean of its slope over what lies between, if that is crossed evenly. A window of a max pool
 passes its slope on to the place that leads at first and then to the one that leads at last; the share of each is how long it leads, if both move
-evenly. Either way the shares of a difference add up to it.
+evenly. A softmax, which mixes a row's numbers, has the mean of its slopes at a few places between. Each way the shares of a difference add up to it.
 
 Imports torch: import this module inside functions.
 """
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from explainers.gradients.paths.straight import gauss_legendre
 from explainers.gradients.rules.quotients import KINKED, POOLS, has_a_form, with_quotient, without_a_form
 from explainers.gradients.rules.replaced import Call, Replaced
 
@@ -34,6 +35,8 @@ class Secants(Replaced):
 
     def instead(self, name: str, call: Call, x: torch.Tensor) -> torch.Tensor | None:
         """The same values with another backward pass."""
+        if name in SMOOTH and x.requires_grad and len(x) == self.rows and x.ndim > 1:
+            return _own_rule(name, call, x)
         if not has_a_form(name, call):
             self.missed.update(without_a_form(name, call))
             return None
@@ -44,7 +47,7 @@ class Secants(Replaced):
             return None
         self.kinked |= name in KINKED or name in POOLS
         if name == "relu" or name in POOLS:
-            return _commonest(name, call, x)
+            return _own_rule(name, call, x)
         return with_quotient(name, call, x, _before(x), lambda f: ((y := f(x)), _before(y)))
 
 
@@ -53,13 +56,16 @@ def _before(values: torch.Tensor) -> torch.Tensor:
     return torch.cat([values[:1], values[:-1]])
 
 
+#: Functions of a whole row whose slopes are averaged over places between; and how many.
+SMOOTH, BETWEEN = frozenset(("softmax", "log_softmax")), 8
+
 #: Keeps 0 / 0 from being asked for.
 TINY = 1e-30
 
 
-def _commonest(name: str, call: Call, x: torch.Tensor) -> torch.Tensor:
-    """The two steps that most networks are made of, in few passes over memory."""
-    rule = _Rectified if name == "relu" else _Led
+def _own_rule(name: str, call: Call, x: torch.Tensor) -> torch.Tensor:
+    """The steps that most networks are made of."""
+    rule = _Rectified if name == "relu" else _Averaged if name in SMOOTH else _Led
     with torch.enable_grad():
         found: torch.Tensor = rule.apply(x, name, call)  # type: ignore[no-untyped-call]
     return found
@@ -112,3 +118,24 @@ class _Led(torch.autograd.Function):
         back = flat.new_zeros((*ctx.shape[: -ctx.axes], ctx.shape[-ctx.axes :].numel()))
         back.scatter_add_(-1, first, early).scatter_add_(-1, last, flat - early)
         return back.reshape(ctx.shape), None, None
+
+
+class _Averaged(torch.autograd.Function):
+    """Of a smooth function: a Gauss-Legendre mean of its slopes between the row before and the row."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, _name: str, call: Call) -> torch.Tensor:
+        ctx.save_for_backward(x)
+        ctx.call = call
+        return call.at(x)
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Any) -> tuple[torch.Tensor, None, None]:
+        (x,) = ctx.saved_tensors
+        before, mean = _before(x), torch.zeros_like(x)
+        for place, weight in zip(*gauss_legendre(BETWEEN), strict=True):
+            with torch.enable_grad():
+                at = torch.lerp(before, x, float(place)).requires_grad_()
+                (slope,) = torch.autograd.grad(ctx.call.at(at), at, slopes[0])
+            mean += float(weight) * slope
+        return mean, None, None

@@ -105,13 +105,13 @@ def _scales(data: ex.Dataset) -> dict[bool, str]:
 
 def _choose(name: str, key: str, label: str, options: dict[Any, str], about: str) -> None:
     st.selectbox(
-        label, tuple(options), format_func=lambda option: options[option], key=_widget(name, key), help=about, width=WIDTH
+        label, tuple(options), format_func=lambda option: options[option], key=_widget(name, key), help=literal(about), width=WIDTH
     )  # fmt: skip
 
 
 def _type(name: str, key: str, label: str, example: str, wrong: dict[str, str], about: str) -> None:
     with st.container(width=WIDTH):
-        st.text_input(label, key=_widget(name, key), placeholder=f"like {example}", help=about)
+        st.text_input(label, key=_widget(name, key), placeholder=f"like {example}", help=literal(about))
         if name in wrong:
             st.error(literal(wrong[name]), icon=":material/error:")
 

@@ -30,7 +30,7 @@ from explainers.explainer import Explainer, Need, Problem
 from explainers.explanation import Attribution, Explanation
 from explainers.gradients.differentiate import gradients, on, output_scores, row_bytes
 from explainers.gradients.inputs import module_inputs, not_numeric
-from explainers.gradients.paths.baselines import base_values, completeness_gap, paths_from
+from explainers.gradients.paths.baselines import completeness_gap, paths_from, scores_at_ends
 from explainers.gradients.paths.straight import Collected, Paths
 from explainers.gradients.result import attribution
 from explainers.gradients.scores import Score, differentiable
@@ -77,8 +77,7 @@ class DeepLift(Explainer):
         with differentiable(problem, self.space) as found:
             score = self._before_the_last_step(found, problem)
             paths, reference = paths_from(problem, score, self.baseline, self.background, self.seed)
-            scores = output_scores(score, paths.cases, problem.device)
-            base = base_values(score, paths, problem)
+            scores, base = scores_at_ends(score, paths, problem)
             targets = problem.targets_or_all
             collected, missed = _contributions(score, paths, targets, scores.shape[1], problem, progress)
         values, error = collected.mean(), collected.error()

@@ -28,10 +28,9 @@ import numpy as np
 from explainers.dataset import Dataset
 from explainers.explainer import Explainer, Need, Problem
 from explainers.explanation import Attribution, Explanation
-from explainers.gradients.differentiate import output_scores
 from explainers.gradients.inputs import not_numeric
 from explainers.gradients.paths.adaptive import Integral, integrate_adaptively
-from explainers.gradients.paths.baselines import base_values, completeness_gap, paths_from
+from explainers.gradients.paths.baselines import completeness_gap, paths_from, scores_at_ends
 from explainers.gradients.paths.growing import integrate_in_sections
 from explainers.gradients.paths.sections import Sections, adds_up, average_in_sections
 from explainers.gradients.paths.straight import Collected, Paths, integrate
@@ -88,8 +87,7 @@ class IntegratedGradients(Explainer):
         with differentiable(problem, self.space) as score:
             paths, reference = paths_from(problem, score, self.baseline, self.background, self.seed)
             targets = problem.targets_or_all
-            scores = output_scores(score, paths.cases, problem.device)
-            base = base_values(score, paths, problem)
+            scores, base = scores_at_ends(score, paths, problem)
             output = problem.of_targets(scores)
             found = self._integral(score, paths, output - base, targets, scores.shape[1], problem, progress)
         gap = completeness_gap(output, base, found.values)
@@ -119,19 +117,19 @@ class IntegratedGradients(Explainer):
         """Values, their error over reference cases, the rows asked, and what is known of them."""
         sections = Sections(score, paths, targets, problem.device)
         found = None
-        if self.rule == "auto" and sections.suit():
-            found = self._in_sections(sections, gain, outputs, progress)
+        if self.rule == "auto" and (memory := sections.suit()) is not None:
+            found = self._in_sections(sections, gain, outputs, memory, progress)
         return found or self._at_nodes(sections, gain, outputs, progress)
 
     def _in_sections(
-        self, sections: Sections, gain: np.ndarray, outputs: int, progress: Progress
+        self, sections: Sections, gain: np.ndarray, outputs: int, memory: int, progress: Progress
     ) -> _Integral | None:
         """``None`` where they do not add up: a step of the module is not what it seems."""
         if self.steps == "auto" and sections.paths.per_case == 1:
-            own = integrate_in_sections(sections, gain, self.tolerance, progress)
+            own = integrate_in_sections(sections, gain, self.tolerance, memory, progress)
             return None if own is None else _of_looks(own, "sections")
         steps = OF_MANY if self.steps == "auto" else self.steps
-        many, rows = average_in_sections(sections, steps, outputs, progress)
+        many, rows = average_in_sections(sections, steps, outputs, memory, progress)
         return _of_paths(many, steps, rows, "sections") if adds_up(many.mean(), gain) else None
 
     def _at_nodes(self, at: Sections, gain: np.ndarray, outputs: int, progress: Progress) -> _Integral:

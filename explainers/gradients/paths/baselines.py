@@ -8,7 +8,7 @@ from jaxtyping import Float
 from explainers.dataset import Dataset
 from explainers.explainer import Problem
 from explainers.explanation import Reference
-from explainers.gradients.differentiate import output_scores
+from explainers.gradients.differentiate import FEW_ROWS, output_scores
 from explainers.gradients.inputs import module_inputs
 from explainers.gradients.paths.straight import Paths
 from explainers.gradients.scores import Score
@@ -38,10 +38,25 @@ def paths_from_cases(problem: Problem, score: Score, background: Dataset) -> tup
     return Paths(cases, inputs[None]), problem.reference(background, score.space)
 
 
+def scores_at_ends(
+    score: Score, paths: Paths, problem: Problem
+) -> tuple[Float[np.ndarray, "m k"], np.ndarray]:
+    """All scores at the cases, and the target's at their baselines (`base_values`); of a few rows asked for together."""
+    flat = paths.baselines.reshape(-1, *paths.cases.shape[1:])
+    m = len(paths.cases)
+    if m + len(flat) > FEW_ROWS:
+        return output_scores(score, paths.cases, problem.device), base_values(score, paths, problem)
+    scores = output_scores(score, np.concatenate([paths.cases, flat]), problem.device)
+    return scores[:m], _base(scores[m:], paths, problem)
+
+
 def base_values(score: Score, paths: Paths, problem: Problem) -> np.ndarray:
     """The target's score at each case's baseline, averaged over the reference cases: ``(m,)``, or ``(m, k)`` of all outputs."""
     flat = paths.baselines.reshape(-1, *paths.cases.shape[1:])
-    scores = output_scores(score, flat, problem.device)
+    return _base(output_scores(score, flat, problem.device), paths, problem)
+
+
+def _base(scores: Float[np.ndarray, "b k"], paths: Paths, problem: Problem) -> np.ndarray:
     mean = scores.reshape(*paths.baselines.shape[:2], -1).mean(axis=1, dtype=np.float64)
     return problem.of_targets(np.broadcast_to(mean, (len(paths.cases), mean.shape[1])).astype(np.float32))
 

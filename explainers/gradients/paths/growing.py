@@ -10,7 +10,6 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
-from explainers.gradients.differentiate import row_bytes
 from explainers.gradients.paths.adaptive import Integral, relative_change
 from explainers.gradients.paths.sections import Sections, adds_up
 from explainers.progress import Progress
@@ -27,16 +26,15 @@ AIM = 0.75
 
 
 def integrate_in_sections(
-    sections: Sections, gain: Float[np.ndarray, "m *k"], tolerance: float, progress: Progress
+    sections: Sections, gain: Float[np.ndarray, "m *k"], tolerance: float, memory: int, progress: Progress
 ) -> Integral | None:
-    """The integral of each case with one path, to a relative `tolerance`; ``None`` where sections do not add up to `gain`.
+    """The integral of each case with one path, to a relative `tolerance`, with so much `memory` for a row; ``None`` where sections do not add up to `gain`.
 
     `Integral.nodes` are the sections of the last look, `Integral.rows` those of all looks.
     """
     m, outputs = len(gain), gain.ndim - 1
     shape = (*sections.paths.cases.shape, *gain.shape[1:])
     found = Integral(np.zeros(shape, np.float32), np.zeros(m, np.int64), np.full(m, np.inf), 0)
-    memory = row_bytes(sections.score, sections.paths.cases, m * FIRST, sections.device)
     still, counts = np.arange(m), np.full(m, FIRST)
     done, most = 0, m * 2 * MOST
     while len(still):

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from explainers.device import over_chunks
-from explainers.gradients.differentiate import gradients, on, row_bytes
+from explainers.gradients.differentiate import FEW_ROWS, gradients, on, row_bytes
 from explainers.gradients.paths.adaptive import ROUNDING
 from explainers.gradients.paths.straight import Collected, Paths, column
 from explainers.gradients.scores import Score
@@ -44,14 +44,13 @@ class Sections:
     targets: Int[np.ndarray, " m"] | None
     device: torch.device
 
-    def suit(self) -> bool:
-        """Whether the module has slopes that jump, and every step a secant; asked with one row."""
+    def suit(self) -> int | None:
+        """Memory of a row, where the module has slopes that jump and every step a secant; asked with one row."""
         from explainers.gradients.rules.secants import Secants
 
-        start, _ = self.paths.ends(np.zeros(1, np.int64), self.device)
         with Secants(1) as met:
-            self.score(start.requires_grad_())
-        return met.kinked and not met.missed
+            memory = row_bytes(self.score, self.paths.cases, FEW_ROWS + 1, self.device)
+        return memory if met.kinked and not met.missed else None
 
     def contribute(
         self,
@@ -109,7 +108,7 @@ class Sections:
 
 
 def average_in_sections(
-    sections: Sections, steps: int, outputs: int, progress: Progress
+    sections: Sections, steps: int, outputs: int, memory: int, progress: Progress
 ) -> tuple[Collected, int]:
     """The integral of every path, so many sections each, collected for each case; and how many rows that took."""
     paths = sections.paths
@@ -119,7 +118,6 @@ def average_in_sections(
     def add(places: Int[np.ndarray, " p"], parts: np.ndarray) -> None:
         collected.add(int(places[0]), parts)
 
-    memory = row_bytes(sections.score, paths.cases, paths.count * steps, sections.device)
     rows = sections.contribute(np.arange(paths.count), np.full(paths.count, steps), add, memory, progress)
     collected.close()
     return collected, rows

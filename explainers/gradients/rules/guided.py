@@ -67,7 +67,8 @@ class _GuidedRelu(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *slopes: Any) -> torch.Tensor:
         (y,) = ctx.saved_tensors
-        return torch.ops.aten.threshold_backward(slopes[0].clamp(min=0), y, 0)  # type: ignore[no-any-return]
+        passed: torch.Tensor = torch.ops.aten.threshold_backward(slopes[0], y, 0)
+        return passed.clamp_min_(0)  # a new tensor: nobody else has it
 
 
 class _OnlyPositive(torch.autograd.Function):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -25,6 +25,10 @@ else:
     torch = lazily("torch")
 
 
+Order = Literal["as stored", "reversed"]
+Layout = Literal["channels first", "channels last"]
+
+
 @dataclasses.dataclass(frozen=True)
 class Preparation:
     """Steps in this order; each is left out where nothing is said of it.
@@ -38,23 +42,25 @@ class Preparation:
     """
 
     size: tuple[int, int] | None = None
-    order: Literal["as stored", "reversed"] = "as stored"
+    order: Order = "as stored"
     scale: float = 1.0
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
-    layout: Literal["channels first", "channels last"] = "channels first"
+    layout: Layout = "channels first"
 
     def __post_init__(self) -> None:
-        """Raises `InvalidSetting` for what no picture can be given."""
-        if self.size is not None and min(self.size) < 1:
-            raise InvalidSetting(
-                f"A picture cannot have the size {self.size}; give height and width in pixels."
-            )
-        numbers = (self.scale, *self.mean, *self.std)
-        if not np.isfinite(numbers).all() or self.scale == 0 or 0 in self.std:
-            raise InvalidSetting(
-                f"scale={self.scale}, mean={self.mean} and std={self.std} must be finite, scale and std not 0."
-            )
+        """Raises `InvalidSetting` for what no picture can be given; single numbers, lists and arrays become tuples."""
+        for name, words in (("order", Order), ("layout", Layout)):
+            if getattr(self, name) not in get_args(words):
+                allowed = " or ".join(map(repr, get_args(words)))
+                raise InvalidSetting(f"{name}={getattr(self, name)!r} is unknown; it is {allowed}.")
+        if self.size is not None:
+            object.__setattr__(self, "size", _whole_sides(self.size))
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, _numbers(name, getattr(self, name)))
+        (scale,) = _numbers("scale", self.scale) or (0.0,)
+        if scale == 0 or min(self.std, default=1.0) <= 0:
+            raise InvalidSetting(f"scale={self.scale} must not be 0, std={self.std} above 0.")
 
     def array(self, X: Any) -> np.ndarray:
         """What the model receives for pictures ``(n, c, h, w)``, in numpy.
@@ -126,6 +132,26 @@ class Preparation:
             for numbers, default in ((self.mean, 0.0), (self.std, 1.0))
         )
         return np.asarray(-mean / std), np.asarray(np.float32(self.scale) / std)
+
+
+def _whole_sides(size: Any) -> tuple[int, int]:
+    sides = np.asarray(size)
+    if sides.shape != (2,) or sides.dtype.kind not in "iu" or sides.min() < 1:
+        raise InvalidSetting(
+            f"A picture cannot have the size {size!r}; give height and width in pixels, like (224, 224)."
+        )
+    return int(sides[0]), int(sides[1])
+
+
+def _numbers(name: str, given: Any) -> tuple[float, ...]:
+    """One number or several, all finite."""
+    try:
+        numbers = np.atleast_1d(np.asarray(given, dtype=np.float64))
+    except (TypeError, ValueError):
+        numbers = np.array([np.nan])
+    if numbers.ndim != 1 or isinstance(given, str) or not np.isfinite(numbers).all():
+        raise InvalidSetting(f"{name}={given!r} must be a finite number, or one for each channel.")
+    return tuple(numbers.tolist())
 
 
 def _bilinear(old: int, new: int) -> Float[np.ndarray, "new old"]:

@@ -28,7 +28,7 @@ from explainers.gradients.capture import last_call
 from explainers.gradients.inputs import module_inputs
 from explainers.lazily import lazily
 from explainers.model import Model
-from explainers.wrapping.torch_module import ends_in_probability
+from explainers.wrapping.torch_module import ends_in_probability, number_type
 
 if TYPE_CHECKING:
     import torch
@@ -71,9 +71,8 @@ class Score:
     def _ask(self, x: torch.Tensor) -> torch.Tensor:
         try:
             with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.half):
-                answer = self.module(
-                    x.clone()
-                )  # a module that begins with an in-place layer changes its copy
+                # a module that begins with an in-place layer changes its copy
+                answer = self.module(x.to(number_type(self.module), copy=True))
         except (ExplainerError, torch.OutOfMemoryError, MemoryError):
             raise
         except Exception as error:

@@ -127,7 +127,7 @@ class IntegratedGradients(Explainer):
         """``None`` where they do not add up: a step of the module is not what it seems."""
         if self.steps == "auto" and sections.paths.per_case == 1:
             own = integrate_in_sections(sections, gain, self.tolerance, memory, progress)
-            return None if own is None else _of_looks(own, "sections")
+            return None if own is None else self._of_looks(own, "sections")
         steps = OF_MANY if self.steps == "auto" else self.steps
         many, rows = average_in_sections(sections, steps, outputs, memory, progress)
         return _of_paths(many, steps, rows, "sections") if adds_up(many.mean(), gain) else None
@@ -137,20 +137,24 @@ class IntegratedGradients(Explainer):
             own = integrate_adaptively(
                 at.score, at.paths, gain, self.tolerance, at.targets, at.device, progress
             )
-            return _of_looks(own, "nodes")
+            return self._of_looks(own, "nodes")
         steps = OF_MANY if self.steps == "auto" else self.steps
         many = integrate(at.score, at.paths, steps, at.targets, outputs, at.device, progress)
         return _of_paths(many, steps, at.paths.count * steps, "nodes")
+
+    def _of_looks(self, own: Integral, rule: str) -> _Integral:
+        facts: dict[str, Any] = {"rule": rule, "steps": own.nodes, "relative_error": own.error}
+        if open_ := int((own.error > self.tolerance).sum()):
+            facts["notes"] = (
+                f"{open_} of {len(own.nodes)} cases did not settle within {own.nodes.max()} {rule}: the error left is about "
+                f"{own.error.max():.1%} of the values.",
+            )
+        return _Integral(own.values, None, own.rows, facts)
 
     @classmethod
     def why_not_here(cls, model: Model, data: Dataset) -> str | None:
         """Tables must hold numbers."""
         return not_numeric(model, data)
-
-
-def _of_looks(own: Integral, rule: str) -> _Integral:
-    facts = {"rule": rule, "steps": own.nodes, "relative_error": own.error}
-    return _Integral(own.values, None, own.rows, facts)
 
 
 def _of_paths(many: Collected, steps: int, rows: int, rule: str) -> _Integral:

@@ -115,7 +115,7 @@ def ends_in_probability(module: torch.nn.Module) -> bool:
 def forward(module: torch.nn.Module, X: Any) -> np.ndarray:
     """The module's own output for rows of a data set (or a tensor of them), in portions, without gradients, on its own device."""
     rows = X if isinstance(X, torch.Tensor) else as_float32(X)
-    home = home_of(module)
+    home, dtype = home_of(module), number_type(module)
     row_bytes = rows[:1].nbytes * 24  # activations of a small network take some ten times its input
 
     def compute(part: slice) -> np.ndarray:
@@ -123,12 +123,18 @@ def forward(module: torch.nn.Module, X: Any) -> np.ndarray:
             piece = rows[part]
             # a copy: a module may begin with an in-place layer
             x = piece.clone() if isinstance(piece, torch.Tensor) else torch.tensor(piece)
-            return np.asarray(_answer(module, x.to(home)).float().cpu().numpy())
+            return np.asarray(_answer(module, x.to(home, dtype)).float().cpu().numpy())
 
     if len(rows) == 0:
         return np.empty((0, 1))
     with on_device(module, home):
         return np.concatenate(over_chunks(compute, len(rows), row_bytes, home))
+
+
+def number_type(module: torch.nn.Module) -> torch.dtype:
+    """The numbers that the module computes with: those of its first weights, float32 where it has none."""
+    kinds = (weight.dtype for weight in module.parameters() if weight.is_floating_point())
+    return next(kinds, torch.float32)
 
 
 def _answer(module: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:

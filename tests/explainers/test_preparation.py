@@ -8,7 +8,7 @@ import torch
 
 import explainers as ex
 from dashboard.workers import codec
-from tests.cases import network
+from tests.cases import annotations_not_executed, network
 
 
 def pictures(n=3, c=3, h=6, w=8):
@@ -108,14 +108,28 @@ def test_no_preparation_is_no_change():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"std": (0.0,)}, "std not 0"),
-        ({"scale": float("nan")}, "must be finite"),
+        ({"std": (0.0,)}, "above 0"),
+        ({"std": (-1.0,)}, "above 0"),
+        ({"scale": float("nan")}, "must be a finite number"),
+        ({"scale": "255"}, "scale='255' must be a finite number"),
+        ({"mean": ("a",)}, "must be a finite number"),
+        ({"mean": None}, "mean=None must be a finite number"),
         ({"size": (0, 4)}, "cannot have the size"),
+        ({"size": 32}, "cannot have the size 32"),
+        ({"size": (16.5, 16)}, "cannot have the size"),
+        ({"order": "bgr"}, "order='bgr' is unknown; it is 'as stored' or 'reversed'"),
+        ({"layout": "NHWC"}, "layout='NHWC' is unknown"),
     ],
 )
 def test_what_it_refuses(wrong, message):
-    with pytest.raises(ex.InvalidSetting, match=message):
+    with annotations_not_executed(), pytest.raises(ex.InvalidSetting, match=message):
         ex.Preparation(**wrong)
+
+
+def test_single_numbers_lists_and_arrays_are_numbers():
+    wanted = ex.Preparation(size=(4, 4), mean=(0.5,), std=(0.25, 0.5, 1.0))
+    with annotations_not_executed():
+        assert ex.Preparation(size=[4, 4], mean=0.5, std=np.array([0.25, 0.5, 1.0])) == wanted
 
 
 def test_means_must_fit_the_channels():

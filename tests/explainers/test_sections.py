@@ -254,3 +254,31 @@ def test_nothing_stays_behind_after_a_cancel():
     with pytest.raises(ex.Cancelled):
         ex.explain(case.model, case.data, ex.IntegratedGradients(), progress=stop)
     np.testing.assert_array_equal(ex.explain(case.model, case.data, ex.Saliency()).values, before)
+
+
+def test_what_does_not_settle_says_so():
+    model, data = rectified()
+    found = ex.explain(model, data, ex.IntegratedGradients(tolerance=1e-4))
+    (note,) = found.diagnostics["notes"]
+    open_ = int((found.diagnostics["relative_error"] > 1e-4).sum())
+    assert open_ > 0
+    assert note.startswith(f"{open_} of 12 cases did not settle within 160 sections")
+    assert not ex.explain(model, data, ex.IntegratedGradients()).diagnostics["notes"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_module_of_other_numbers_is_given_its_own(dtype):
+    model, data = rectified()
+    other = ex.Model.wrap(
+        network(
+            *[
+                type(part)(*([part.in_features, part.out_features] if isinstance(part, nn.Linear) else []))
+                for part in model.module
+            ],
+            seed=3,
+        ).to(dtype)
+    )
+    for method in (ex.IntegratedGradients(), ex.Saliency()):
+        found, plain = (ex.explain(one, data, method, target=1).values for one in (other, model))
+        off = missing(found, plain).mean()
+        assert off < (1e-2 if dtype == torch.float64 else 0.2)

@@ -29,7 +29,7 @@ else:
     torch = lazily("torch")
 
 #: Share of the difference that sections may miss by rounding; more, and a step of the module is not what it seems.
-UNEXPLAINED = 1e-2
+UNEXPLAINED = 1e-4
 
 #: Takes places in the list of paths that was asked for, and what their sections (perhaps not all of them) contribute.
 Add = Callable[[Int[np.ndarray, " p"], np.ndarray], None]

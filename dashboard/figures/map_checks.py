@@ -10,28 +10,44 @@ from dashboard.figures import marks
 from dashboard.figures.frame import axis, figure
 from dashboard.figures.numbers import Scale
 from dashboard.figures.palette import ACCENT, NEUTRAL, tinted
-from dashboard.figures.text import safe_text
+from dashboard.figures.text import plain_text, safe_text
 
 HEIGHT = 230
+
+#: Of the name of a class, of which an axis may have to hold two.
+LONGEST_NAME = 14
 
 
 def removal_curves(found: ex.Faithfulness, unit: str = "") -> go.Figure:
     """Deletion on the left, insertion on the right: the map's curve over the band of the random maps."""
-    scale = Scale(found.space, unit)
+    scale, title = Scale(found.space, unit), _levels(found, unit)
+    difference = isinstance(found.target, ex.Contrast)
     traces = [
-        *_curve(found.deletion, scale, "x", "y"),
-        *_curve(found.insertion, scale, "x2", "y2"),
+        *_curve(found.deletion, scale, difference, "x", "y"),
+        *_curve(found.insertion, scale, difference, "x2", "y2"),
     ]
     return figure(
-        traces, HEIGHT, {"l": 48, "t": 10},
+        traces, HEIGHT, {"l": 34 + 14 * len(title), "t": 10},
         xaxis=axis("% of pixels taken away", domain=[0.0, 0.45], range=[0, 100], zeroline=False),
         xaxis2=axis("% of pixels put back", domain=[0.57, 1.0], range=[0, 100], zeroline=False),
-        yaxis=axis(scale.level_axis), yaxis2=axis(anchor="x2", matches="y"),
+        yaxis=axis(*title), yaxis2=axis(anchor="x2", matches="y"),
     )  # fmt: skip
 
 
-def _curve(curve: ex.Curve, scale: Scale, x: str, y: str) -> list[go.Scatter]:
+def _levels(found: ex.Faithfulness, unit: str) -> list[str]:
+    """The title of the axis of scores, in lines: of a contrast they are differences of two estimates, and may be below 0."""
+    scale = Scale(found.space, unit)
+    if not isinstance(found.target, ex.Contrast):
+        return [scale.level_axis]
+    target, against = (plain_text(name, LONGEST_NAME) for name in (found.target.target, found.target.against))
+    return [f"{target} less {against},", scale.axis]
+
+
+def _curve(curve: ex.Curve, scale: Scale, difference: bool, x: str, y: str) -> list[go.Scatter]:
     shares, band = 100 * np.asarray(curve.shares), curve.band
+    written = [
+        f"{scale.change(s)} {scale.axis}" if difference else scale.level(s) for s in map(float, curve.scores)
+    ]
     levels = scale.factor * np.asarray(curve.scores)
     edge = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "xaxis": x, "yaxis": y}
     return [
@@ -46,7 +62,7 @@ def _curve(curve: ex.Curve, scale: Scale, x: str, y: str) -> list[go.Scatter]:
         ),
         marks.Scatter(
             x=shares, y=levels, mode="lines", line={"color": ACCENT, "width": 2.5}, xaxis=x, yaxis=y, hoverinfo="text",
-            hovertext=[f"{share:.0f} %<br>{safe_text(scale.level(float(score)))}" for share, score in zip(shares, curve.scores, strict=True)],
+            hovertext=[f"{share:.0f} %<br>{safe_text(score)}" for share, score in zip(shares, written, strict=True)],
         ),
     ]  # fmt: skip
 

@@ -8,7 +8,7 @@ import numpy as np
 
 import explainers as ex
 from dashboard import policy, words
-from dashboard.figures.images import layer_png, map_limit, overlay_values
+from dashboard.figures.images import as_seen, layer_png, map_limit, overlay_values
 from dashboard.figures.numbers import counted
 from dashboard.figures.text import plain_text
 from dashboard.panels.panel import Block, Event
@@ -44,11 +44,15 @@ class PicturesTogether:
             found.append((rows, name, result))
         maps = [np.asarray(result.values).mean(axis=0) for _, _, result in found if result is not None]
         limit = map_limit(*maps) if maps else 1.0
-        tiles = [_tile(view, rows, name, result, limit) for rows, name, result in found]
+        pictures = _on_one_scale([view.data.X[rows].mean(axis=0) for rows, _, _ in found])
+        tiles = [
+            _tile(view, picture, len(rows), name, result, limit)
+            for picture, (rows, name, result) in zip(pictures, found, strict=True)
+        ]
         last = next((result for _, _, result in found if result is not None), None)
         about = {
             "style": "sentence",
-            "text": f"Mean {methods[0].title} map of the pictures decided as each class, over their mean picture. All maps share one scale; what stands out in all pictures of a class may be what the model goes by.",
+            "text": f"Mean {methods[0].title} map of the pictures decided as each class, over their mean picture. All maps share one scale, and so do the mean pictures; what stands out in all pictures of a class may be what the model goes by.",
         }
         footer = {} if last is None else {"footer": words.footer(last), "code": words.reproduction_line(last)}
         return [
@@ -73,15 +77,21 @@ class PicturesTogether:
         return view.selection.change(target=label)
 
 
+def _on_one_scale(pictures: list[np.ndarray]) -> list[np.ndarray]:
+    """The pictures from 0 to 1, black and white at the lowest and highest value of all: brighter is brighter in each."""
+    low = min((float(picture.min()) for picture in pictures), default=0.0)
+    high = max((float(picture.max()) for picture in pictures), default=1.0)
+    return [as_seen((picture - low) / max(high - low, 1e-9), (0.0, 1.0)) for picture in pictures]
+
+
 def _tile(
-    view: View, rows: np.ndarray, name: Any, result: ex.Attribution | None, limit: float
+    view: View, picture: np.ndarray, count: int, name: Any, result: ex.Attribution | None, limit: float
 ) -> dict[str, Any]:
-    mean = view.data.X[rows].mean(axis=0)
     tile: dict[str, Any] = {
         "id": str(name),
-        "base": layer_png(mean / max(float(mean.max()), 1e-9)),
+        "base": layer_png(picture),
         "title": plain_text(name),
-        "caption": counted(len(rows), "picture"),
+        "caption": counted(count, "picture"),
         "selected": name == view.target,
     }
     if result is not None:

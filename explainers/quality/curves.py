@@ -9,6 +9,15 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from explainers.explainer import Contrast
+
+#: A random map beats at least k of r others with a chance of (r - k + 1) / (r + 1). Up to the first chance the score is said to
+#: follow the map: at least 19 of 20 are beaten; above the second it is not: fewer than 14 of 20 are.
+FOLLOWS, BY_CHANCE = 0.1, 1 / 3
+
+#: Fewer random maps than these cannot bring the chance down to `FOLLOWS`.
+FEWEST = 9
+
 
 class Band(NamedTuple):
     """Of the random maps at each point ``(s,)``: the mean, and the 2.5th and 97.5th percentile."""
@@ -86,13 +95,22 @@ class Faithfulness:
 
     @property
     def sentence(self) -> str:
-        """What the areas say, in words."""
+        """Whether the score follows the map, and the two counts that say so; of a contrast also what the score is."""
         fell, rose = self.beaten
         r = len(self.deletion.random)
         return (
-            f"Taken away in the order of the map, the score falls faster than in that of {fell} of {r} random maps; "
-            f"put back, it rises faster than in that of {rose} of {r}."
+            f"{_verdict(fell, rose, r)}: taking its strongest pixels away lowers the score faster than {_do(fell, r)}; "
+            f"putting them back raises it faster than {_do(rose, r)}.{self._difference}"
         )
+
+    @property
+    def _difference(self) -> str:
+        if not isinstance(self.target, Contrast):
+            return ""
+        target, against = self.target.target, self.target.against
+        if self.space == "probability":
+            return f" The score is the model's estimate of “{target}” less that of “{against}”, in percentage points."
+        return f" The score is that of “{target}” less that of “{against}”."
 
     def to_frame(self) -> pd.DataFrame:
         """One row per curve and point: share, score, and the random maps' mean and percentiles."""
@@ -104,3 +122,19 @@ class Faithfulness:
             for name, curve in (("deletion", self.deletion), ("insertion", self.insertion))
         ]  # fmt: skip
         return pd.concat(parts, ignore_index=True)
+
+
+def _verdict(fell: int, rose: int, r: int) -> str:
+    """In words, from how many of `r` random maps are beaten under deletion and under insertion."""
+    if r < FEWEST:
+        return "Too few random maps to tell whether the score follows this map"
+    chances = [(r - beaten + 1) / (r + 1) for beaten in (fell, rose)]
+    if max(chances) <= FOLLOWS:
+        return "The score follows this map"
+    if min(chances) > BY_CHANCE:
+        return "The score does not follow this map better than random ones"
+    return "The score follows this map only in part"
+
+
+def _do(beaten: int, r: int) -> str:
+    return f"{beaten} of {r} random maps do"

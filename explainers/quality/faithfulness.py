@@ -178,7 +178,7 @@ def _require(data: Dataset, result: Attribution, fill: str, steps: int, randoms:
         )
     if not isinstance(result, Attribution) or result.output.ndim != 1:
         raise InvalidSetting(
-            f"Faithfulness needs the map of one target; got a {type(result).__name__} of "
+            f"Faithfulness needs the map of one target; got {type(result).__name__} of "
             f"{'all outputs' if isinstance(result, Attribution) else 'another kind'}. Explain one target."
         )
     if not isinstance(result.values, np.ndarray) or result.values.ndim != 4 or len(result.values) != 1:

@@ -34,12 +34,12 @@ def filler(
             shown = np.broadcast_to(picture, (len(removed), *picture.shape[1:]))
             return inpainted(shown, _pixels(removed, cell, picture), colour)
 
-        return painted, "painted from the pixels that are left"
+        return painted, "colours painted in from the pixels that are left"
     if fill == "blur":
         instead, words = blurred(picture), "the picture itself, blurred"
     else:
         instead = np.broadcast_to(colour[:, None, None], picture.shape)
-        words = f"the mean colour of {len(chosen)} pictures"
+        words = f"the mean colour of {len(chosen)} picture{'s' if len(chosen) != 1 else ''}"
     return lambda removed: np.where(_pixels(removed, cell, picture)[:, None], instead, picture), words
 
 

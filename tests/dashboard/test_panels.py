@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from plotly.utils import PlotlyJSONEncoder
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
@@ -32,7 +33,7 @@ from dashboard.panels.facts import Facts
 from dashboard.panels.importance import GlobalImportance
 from dashboard.panels.panel import Page
 from dashboard.panels.picture import Picture
-from dashboard.panels.pictures_together import PicturesTogether
+from dashboard.panels.pictures_together import AVERAGED, PicturesTogether
 from dashboard.panels.prediction import Prediction
 from dashboard.panels.reasons import Reasons
 from dashboard.panels.strip import Strip, case_line
@@ -608,6 +609,12 @@ def test_a_mean_map_explains_its_class(opened: Look, settle: Settle) -> None:
     tiles = block(settle(view, OVERVIEW_PICTURE), "together.maps")["tiles"]
     assert [one["id"] for one in tiles] == ["no finding", "finding"]
     assert all("overlay" in one for one in tiles)
+    rows = view.workspace.rows
+    means = [view.data.X[rows[view.decided[rows] == place][:AVERAGED]].mean(axis=0) for place in (0, 1)]
+    low, high = min(mean.min() for mean in means), max(mean.max() for mean in means)
+    for tile, mean in zip(tiles, means, strict=True):  # one scale for both
+        seen = Image.open(io.BytesIO(base64.b64decode(tile["base"].partition(",")[2])))
+        np.testing.assert_allclose(np.asarray(seen), 255 * (mean[0] - low) / (high - low), atol=0.51)
     event = {"type": "tile", "block": "together.maps", "id": "no finding", "seq": 1}
     assert then(view, PicturesTogether().apply(event, view)).target == "no finding"
 

@@ -16,6 +16,7 @@ import explainers as ex
 from dashboard import policy
 from dashboard.checks import Check, measured
 from dashboard.figures.images import as_seen
+from dashboard.figures.map_checks import removal_curves
 from dashboard.linked.payload import PayloadError, validate
 from dashboard.panels import CASE_PICTURE
 from dashboard.panels.classes import Classes
@@ -258,6 +259,11 @@ def test_the_score_is_followed_while_pixels_go(look: Look, few: None, settle: Se
     assert len(traces[0].x) == 2 * len(found.deletion.shares)
     figure = go.Figure(block(blocks, "checks.follows.chart")["figure"].to_plotly_json())
     assert figure.layout.xaxis.title.text == "% of pixels taken away"
+    assert figure.layout.yaxis.title.text == "model's estimate, %"
+    contrast = dataclasses.replace(found, target=ex.Contrast("a", "b"), space="probability")
+    differences = go.Figure(removal_curves(contrast).to_plotly_json())
+    assert differences.layout.yaxis.title.text == "a less b,<br>percentage points"
+    assert all(text.endswith(" percentage points") for text in differences.data[2].hovertext)
     assert MapChecks().apply(ask("fill", "nothing"), after) == after.selection
 
 

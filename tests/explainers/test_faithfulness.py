@@ -114,14 +114,69 @@ def test_the_perfect_map_beats_every_random_one_and_its_reverse_is_beaten():
     assert best.beaten == (20, 20)
     assert worst.beaten == (0, 0)
     assert best.sentence == (
-        "Taken away in the order of the map, the score falls faster than in that of 20 of 20 random maps; "
-        "put back, it rises faster than in that of 20 of 20."
+        "The score follows this map: taking its strongest pixels away lowers the score faster than 20 of 20 random maps do; "
+        "putting them back raises it faster than 20 of 20 random maps do."
     )
+    assert worst.sentence.startswith("The score does not follow this map better than random ones: taking ")
     assert best.deletion.area < best.deletion.random_areas.min()
     assert worst.deletion.area > worst.deletion.random_areas.max()
     assert best.insertion.area > best.insertion.random_areas.max()
     low, high = best.deletion.band.low[10], best.deletion.band.high[10]
     assert best.deletion.scores[10] < low < high < worst.deletion.scores[10]
+
+
+def counts(
+    fell: int, rose: int, r: int = 20, target: object = "a", space: str = "probability"
+) -> ex.Faithfulness:
+    """A report in which the map beats so many of `r` random maps."""
+    shares, flat = np.array([0.0, 1.0]), np.zeros(2)
+    fewer, more = (np.where(np.arange(r) < beaten, 1.0, -1.0)[:, None] + flat for beaten in (fell, rose))
+    curves = ex.Curve(shares, flat, fewer), ex.Curve(shares, flat, -more)
+    return ex.Faithfulness(*curves, "mean", "a colour", 1, space, target, 0, ())
+
+
+@pytest.mark.parametrize(
+    ("beaten", "verdict"),
+    [
+        ((19, 19, 20), "The score follows this map"),
+        ((18, 20, 20), "The score follows this map only in part"),
+        ((14, 0, 20), "The score follows this map only in part"),
+        ((14, 14, 20), "The score follows this map only in part"),
+        ((13, 13, 20), "The score does not follow this map better than random ones"),
+        ((9, 9, 9), "The score follows this map"),
+        ((8, 8, 8), "Too few random maps to tell whether the score follows this map"),
+    ],
+)
+def test_the_verdict_comes_before_the_counts(beaten, verdict):
+    fell, rose, r = beaten
+    assert counts(*beaten).beaten == (fell, rose)
+    assert counts(*beaten).sentence == (
+        f"{verdict}: taking its strongest pixels away lowers the score faster than {fell} of {r} random maps do; "
+        f"putting them back raises it faster than {rose} of {r} random maps do."
+    )
+
+
+def test_of_a_contrast_the_sentence_says_what_the_score_is():
+    contrast = ex.Contrast(2, 7)
+    estimates, raw = counts(3, 1, target=contrast), counts(3, 1, target=contrast, space="raw")
+    assert estimates.sentence.endswith(
+        " do. The score is the model's estimate of “2” less that of “7”, in percentage points."
+    )
+    assert raw.sentence.endswith(" do. The score is that of “2” less that of “7”.")
+
+
+@pytest.mark.parametrize(
+    ("fill", "words"),
+    [
+        ("mean", "the mean colour of 5 pictures"),
+        ("blur", "the picture itself, blurred"),
+        ("inpaint", "colours painted in from the pixels that are left"),
+    ],
+)
+def test_a_fill_is_named_by_what_the_pixels_show(fill, words):
+    model, data, _, adds = weighted()
+    found = ex.faithfulness(model, data, map_of(model, data, 2, adds[None]), 2, fill, steps=2, randoms=1)
+    assert found.filled_with == words
 
 
 def test_random_maps_lose_in_proportion_to_what_is_taken_away():
@@ -381,7 +436,7 @@ def test_what_does_not_fit_is_refused_in_words():
     small = dataclasses.replace(one, values=one.values[:, :, :4])
     refusals = [
         (several, 0, {}, r"the map of one picture, values \(1, c, h, w\); got \(2, 3, 8, 8\)"),
-        (every, 0, {}, "one target; got a Attribution of all outputs"),
+        (every, 0, {}, "one target; got Attribution of all outputs"),
         (small, 0, {}, "The map is of one picture of 4 × 8 pixels; the row holds 1 of 8 × 8"),
         (one, data, {}, "the row holds 6 of 8 × 8"),
         (one, 1, {}, "of another picture or another model"),

@@ -15,9 +15,9 @@ const BY_KEYS = "With keys, on a large picture: arrows move a rectangle, Shift a
 export function maps(body, { base, emit, awaits }) {
   const tools = element("div", "wb-tools", body);
   const more = element("div", "wb-tools wb-map-tools", body);
-  const how = element("p", "wb-caption", body);
-  const said = element("p", "wb-warning", body);
   const large = element("div", "wb-large", body);
+  const how = element("p", "wb-caption", body); // below the large pictures: nothing that comes and goes may move them
+  const said = element("p", "wb-warning", body);
   const fineness = element("p", "wb-caption wb-fineness", body);
   const strip = element("div", "wb-tiles", body);
   setAttribute(said, "role", "status");
@@ -148,7 +148,7 @@ export function maps(body, { base, emit, awaits }) {
 
   function show(now) {
     for (const tile of tiles) tile.outline(rectangle?.region ?? now);
-    clear.hidden = !now;
+    clear.disabled = !region;
   }
 
   function place() {

@@ -276,6 +276,33 @@ def drag(page: Any, start: tuple[float, float], end: tuple[float, float]) -> Non
     page.mouse.up()
 
 
+def large_picture_stays(page: Any) -> None:
+    """From looking to a drawn square of 40 px the large picture keeps its place, so the square is what is stored."""
+    maps = block(page, "picture.maps")
+    large = maps.locator(".wb-large .wb-picture").first
+    box = large.bounding_box()
+
+    def stays() -> None:
+        assert large.bounding_box() == pytest.approx(box, abs=1)
+
+    assert maps.get_by_role("button", name="remove the region").is_disabled()
+    maps.get_by_role("button", name="draw a rectangle").click()
+    stays()
+    assert maps.get_by_text("Draw on any of the pictures").is_visible()
+    x, y = box["x"] + 60, box["y"] + 60
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 5, y + 5)
+    stays()
+    page.mouse.move(x + 40, y + 40, steps=4)
+    does(page, page.mouse.up)
+    stays()
+    points = maps.locator(".wb-region-line").first.get_attribute("points").split()
+    (left, top), (right, bottom) = (map(float, points[corner].split(",")) for corner in (0, 2))
+    sides = ((right - left) * box["width"], (bottom - top) * box["height"])
+    assert sides == pytest.approx((40, 40), abs=1)
+
+
 def test_a_map_is_looked_at_without_the_server_and_a_region_is_read_from_it(
     visitor: Any, tmp_path: Path
 ) -> None:
@@ -309,6 +336,8 @@ def test_a_map_is_looked_at_without_the_server_and_a_region_is_read_from_it(
     with page.expect_download() as values:
         maps.get_by_role("button", name="save the values of Grad-CAM").click()
     assert np.load(values.value.path())["values"].shape == (1, 1, 64, 64)
+    large_picture_stays(page)
+    does(page, lambda: maps.get_by_role("button", name="remove the region").click())
     maps.get_by_role("button", name="draw a rectangle").click()
     does(page, lambda: drag(page, (0.78, 0.02), (0.98, 0.2)))  # the letter
     table = block(page, "region.table")

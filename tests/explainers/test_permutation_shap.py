@@ -427,10 +427,9 @@ def test_a_network_with_several_outputs():
     explainer = ex.PermutationShap(background=5, budget=100)
     every = ex.explain(model, data, explainer, rows=[1, 2], target="all")
     one = ex.explain(model, data, explainer, rows=[1, 2], target="b")
-    np.testing.assert_allclose(
-        every.values[..., 1], one.values, atol=1e-7
-    )  # float32: portions of other sizes round otherwise
-    np.testing.assert_allclose(every.standard_error[..., 1], one.standard_error, atol=1e-12)
+    # float32: portions of other sizes, as the clock makes them, round otherwise
+    np.testing.assert_allclose(every.values[..., 1], one.values, atol=1e-7)
+    np.testing.assert_allclose(every.standard_error[..., 1], one.standard_error, atol=1e-7)
     assert every.targets == ("a", "b", "c")
 
 

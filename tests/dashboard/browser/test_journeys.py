@@ -22,6 +22,7 @@ import pandas as pd
 import pytest
 import skops.io
 from PIL import Image
+from playwright.sync_api import TimeoutError as Late
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -464,15 +465,18 @@ IDLE = "document.querySelector(\"[data-testid='stApp']\")?.dataset.testScriptSta
 
 
 def drop(page: Any, place: str, given: dict[str, Any]) -> None:
-    """Drop a file, and wait until the server has read it: one dropped while the page is redrawn may get lost."""
+    """Drop a file, and wait until the server has read it: one dropped while the page is redrawn may get lost, and is dropped again."""
     field = f".st-key-upload-{place}"
     page.wait_for_function(f"() => {IDLE}")
     before = page.locator(field).inner_text()
     page.locator(f"{field} input[type=file]").set_input_files(given)
-    page.wait_for_function(
-        f"([field, before]) => document.querySelector(field).innerText !== before && {IDLE}",
-        arg=[field, before],
-    )
+    changed = "([field, before]) => document.querySelector(field).innerText !== before"
+    try:
+        page.wait_for_function(changed, arg=[field, before], timeout=WAIT / 2)
+    except Late:
+        page.locator(f"{field} input[type=file]").set_input_files(given)
+        page.wait_for_function(changed, arg=[field, before])
+    page.wait_for_function(f"() => {IDLE}", timeout=2 * WAIT)
 
 
 def upload(page: Any, model: dict[str, Any], frame: pd.DataFrame) -> None:

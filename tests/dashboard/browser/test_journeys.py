@@ -22,7 +22,6 @@ import pandas as pd
 import pytest
 import skops.io
 from PIL import Image
-from playwright.sync_api import TimeoutError as Late
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -466,6 +465,8 @@ IDLE = "document.querySelector(\"[data-testid='stApp']\")?.dataset.testScriptSta
 
 def drop(page: Any, place: str, given: dict[str, Any]) -> None:
     """Drop a file, and wait until the server has read it: one dropped while the page is redrawn may get lost, and is dropped again."""
+    from playwright.sync_api import TimeoutError as Late  # not everybody has it who collects these tests
+
     field = f".st-key-upload-{place}"
     page.wait_for_function(f"() => {IDLE}")
     before = page.locator(field).inner_text()

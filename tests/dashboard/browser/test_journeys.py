@@ -464,20 +464,15 @@ IDLE = "document.querySelector(\"[data-testid='stApp']\")?.dataset.testScriptSta
 
 
 def drop(page: Any, place: str, given: dict[str, Any]) -> None:
-    """Drop a file, and wait until the server has read it: one dropped while the page is redrawn may get lost, and is dropped again."""
-    from playwright.sync_api import TimeoutError as Late  # not everybody has it who collects these tests
-
+    """Drop a file, and wait until the server has read it: one dropped while the page is redrawn may get lost."""
     field = f".st-key-upload-{place}"
     page.wait_for_function(f"() => {IDLE}")
     before = page.locator(field).inner_text()
     page.locator(f"{field} input[type=file]").set_input_files(given)
-    changed = "([field, before]) => document.querySelector(field).innerText !== before"
-    try:
-        page.wait_for_function(changed, arg=[field, before], timeout=WAIT / 2)
-    except Late:
-        page.locator(f"{field} input[type=file]").set_input_files(given)
-        page.wait_for_function(changed, arg=[field, before])
-    page.wait_for_function(f"() => {IDLE}", timeout=2 * WAIT)
+    page.wait_for_function(
+        f"([field, before]) => document.querySelector(field).innerText !== before && {IDLE}",
+        arg=[field, before],
+    )
 
 
 def upload(page: Any, model: dict[str, Any], frame: pd.DataFrame) -> None:

@@ -15,10 +15,11 @@ def draw() -> None:
     st.title("whyboard", anchor=False)
     st.markdown("Opens a trained model and its data, and shows why the model predicts what it predicts.")
     notice, news = st.session_state.pop("notice", None), st.session_state.pop("news", None)
-    if notice:
-        st.error(literal(notice), icon=":material/error:")
-    if news:
-        st.info(literal(news), icon=":material/info:")
+    with st.container():  # always there: what stands below keeps its place, and files on their way with it
+        if notice:
+            st.error(literal(notice), icon=":material/error:")
+        if news:
+            st.info(literal(news), icon=":material/info:")
     cards, own = st.columns([1.55, 1], gap="large")
     with cards:
         st.subheader("Prepared workspaces", anchor=False)

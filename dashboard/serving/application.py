@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 
 from dashboard.configuration import Server, settings
 from dashboard.serving import log
+from dashboard.serving.addresses import keep_addresses
 from dashboard.serving.gate import Gate
 from dashboard.serving.media import Media
 from dashboard.serving.options import options
@@ -48,6 +49,7 @@ def run(server: Server, script: Path = SCRIPT, theme: str | None = None) -> None
     no_core_dumps()
     log.without_values()
     keep_in_memory(server)
+    keep_addresses()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again, once all is closed
     with contextlib.suppress(KeyboardInterrupt):
         application(server, script).run(config=options(server, theme))

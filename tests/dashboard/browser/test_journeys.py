@@ -464,9 +464,8 @@ IDLE = "document.querySelector(\"[data-testid='stApp']\")?.dataset.testScriptSta
 
 
 def drop(page: Any, place: str, given: dict[str, Any]) -> None:
-    """Drop a file, and wait until the server has read it: one dropped while the page is redrawn may get lost."""
+    """Drop a file at once, whatever the page is doing, and wait until it shows it."""
     field = f".st-key-upload-{place}"
-    page.wait_for_function(f"() => {IDLE}")
     before = page.locator(field).inner_text()
     page.locator(f"{field} input[type=file]").set_input_files(given)
     page.wait_for_function(

@@ -98,6 +98,20 @@ class Problem:
             return np.ones(m, dtype=np.int64)
         return np.asarray(self.predictions.argmax(axis=1), dtype=np.int64)
 
+    @property
+    def undecided(self) -> bool:
+        """Whether predicted classes are explained that nobody has asked for yet; any scores of the cases tell them too.
+
+        In half precision they might tell others.
+        """
+        wanted = self.target is None and len(self.model.classes) > 2 and not self.half
+        return wanted and not {"targets", "predictions"} & self.__dict__.keys()
+
+    def decide(self, targets: np.ndarray) -> None:
+        """Take the predicted classes ``(m,)`` from scores that were computed anyway; where they are known nothing changes."""
+        if self.undecided:
+            self.__dict__["targets"] = targets  # where the cached property would keep them
+
     @cached_property
     def against(self) -> int | None:
         """The output that a `Contrast` takes off; raises `InvalidSetting` where it is what is explained."""

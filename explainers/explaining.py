@@ -107,10 +107,13 @@ def explain(
     if reason:
         raise NotApplicable(f"{type(explainer).__name__}: {reason}")
     rows = _encoded(data, rows)
+    cases = _cases(data, explainer, rows)
+    if not len(cases):
+        raise InvalidSetting("There are no cases to explain; the rows named are none.")
     problem = Problem(
         model=model,
         data=data,
-        cases=_cases(data, explainer, rows),
+        cases=cases,
         target=target,
         background=None if background is None else _compatible(background, data),
         device=pick(device),
@@ -143,8 +146,8 @@ def _half(explainer: Explainer, precision: str) -> bool:
 
 
 def _cosine(explainer: Explainer, problem: Problem, result: Any) -> float | None:
-    """Between the values of the first case and those in float32; ``None`` without cases or values."""
-    if not len(problem.cases) or not isinstance(getattr(result, "values", None), np.ndarray):
+    """Between the values of the first case and those in float32; ``None`` without values."""
+    if not isinstance(getattr(result, "values", None), np.ndarray):
         return None
     one = dataclasses.replace(problem, cases=problem.cases.take([0]), half=False)
     exact: Any = explainer.explain(one, silent)

@@ -95,10 +95,10 @@ def _answers(view: View) -> list[str]:
     model = view.model
     told = ""
     if model.declared != "auto":
-        told = f"{_RETURNS[model.declared]}: so it is declared"
+        told = f"{_RETURNS[model.declared]} (declared with the model)"
     elif "gradients" in model.abilities and view.classifies:
         own = "raw" if "two scales" in model.abilities else model.space
-        told = f"{_RETURNS[own]}: so it was found, nothing is declared"
+        told = f"{_RETURNS[own]} (as whyboard found it; the model's file does not say)"
     doubt = model.doubt(view.predictions) if view.truth is None else ""
     return [f"{text[:1].upper()}{text[1:]}." for text in (told, doubt) if text]
 

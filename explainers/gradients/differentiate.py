@@ -13,6 +13,7 @@ from explainers.errors import ModelFailure
 from explainers.explainer import Problem
 from explainers.gradients.inputs import module_inputs
 from explainers.gradients.scores import Score, differentiable
+from explainers.gradients.targets import Targets
 from explainers.lazily import lazily
 from explainers.progress import Progress
 
@@ -67,14 +68,14 @@ def slopes_at_cases(
     """The score that was asked for, the module's inputs, the slopes ``(m, …)`` or ``(m, …, k)`` there, and all scores."""
     inputs = module_inputs(problem.model, problem.cases.X)
     with differentiable(problem, space) as score:
-        slopes, scores = input_gradients(score, inputs, problem.targets_or_all, problem.device, progress)
+        slopes, scores = input_gradients(score, inputs, Targets(problem), problem.device, progress)
     return score, inputs, slopes, scores
 
 
 def input_gradients(
     score: Score,
     inputs: Float[np.ndarray, "m *shape"],
-    targets: Int[np.ndarray, " m"] | None,
+    targets: Targets,
     device: torch.device,
     progress: Progress,
 ) -> tuple[np.ndarray, Float[np.ndarray, "m k"]]:
@@ -83,7 +84,7 @@ def input_gradients(
     def compute(part: slice) -> tuple[np.ndarray, np.ndarray]:
         x = torch.tensor(inputs[part], device=device, requires_grad=True)
         scores = score(x)
-        slopes = gradients(scores, x, on(targets, part, device))
+        slopes = gradients(scores, x, targets.of(part, scores))
         return slopes.cpu().numpy(), scores.detach().cpu().numpy()
 
     parts = over_chunks(compute, len(inputs), row_bytes(score, inputs, len(inputs), device), device, progress)

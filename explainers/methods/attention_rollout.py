@@ -17,7 +17,9 @@ Abnar and Zuidema 2020, arXiv 2005.00928; Chefer, Gur and Wolf 2021, arXiv 2103.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from weakref import WeakKeyDictionary
 
@@ -30,10 +32,11 @@ from explainers.errors import ExplainerError, InvalidSetting
 from explainers.explainer import Explainer, Need, Problem
 from explainers.explanation import Attribution, Explanation
 from explainers.gradients.default_layer import token_grid
-from explainers.gradients.differentiate import each_slope, on
+from explainers.gradients.differentiate import each_slope
 from explainers.gradients.inputs import module_inputs
 from explainers.gradients.result import attribution
 from explainers.gradients.scores import Score, differentiable
+from explainers.gradients.targets import Targets
 from explainers.lazily import lazily
 from explainers.model import Model
 from explainers.progress import Progress
@@ -117,15 +120,16 @@ class AttentionRollout(Explainer):
         progress: Progress,
     ) -> tuple[Float[np.ndarray, "m e p"], Float[np.ndarray, "m k"]]:
         """What the answer's token has of each patch or step, for the target (``e`` = 1) or of all outputs (``e = k``), and all scores."""
-        targets = problem.targets_or_all
+        targets = Targets(problem)
 
         def compute(part: slice) -> tuple[np.ndarray, np.ndarray]:
             x = torch.tensor(inputs[part], device=problem.device)
             if self.variant == "gradient":
-                found, scores = _relevance(score, layers, extra, x, on(targets, part, problem.device))
+                found, scores = _relevance(score, layers, extra, x, partial(targets.of, part))
             else:
                 joint, scores = self._joint(score, layers, x)
-                alike = scores.shape[1] if targets is None else 1
+                targets.of(part, scores)
+                alike = scores.shape[1] if problem.all_outputs else 1
                 found = _answering(joint, extra)[:, None].expand(-1, alike, -1)
             return found.cpu().numpy(), scores.detach().cpu().numpy()
 
@@ -172,7 +176,7 @@ def _relevance(
     layers: tuple[AttentionLayer, ...],
     extra: int,
     x: torch.Tensor,
-    targets: torch.Tensor | None,
+    targets: Callable[[torch.Tensor], torch.Tensor | None],
 ) -> tuple[Float[torch.Tensor, "n e p"], Float[torch.Tensor, "n k"]]:
     """The answering row of R - I for each output. To each probability a zero is added, at which the score is differentiated: one leaf for all layers."""
     from explainers.gradients.attention import Attending
@@ -190,7 +194,7 @@ def _relevance(
         scores = score(x)
     one = torch.eye(layers[0].tokens, device=x.device)
     found = []
-    for slopes in each_slope(scores, zeros, targets):
+    for slopes in each_slope(scores, zeros, targets(scores)):
         joint = one.expand(len(x), -1, -1)
         for matrix, slope in zip(seen, torch.split(slopes, sizes, dim=1), strict=True):
             joint = joint + torch.relu(slope.reshape(matrix.shape) * matrix).mean(1) @ joint

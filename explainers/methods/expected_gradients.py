@@ -61,8 +61,9 @@ class ExpectedGradients(Explainer):
         with differentiable(problem, self.space) as score:
             paths, reference = self._ways(problem, score)
             places = strata(paths.per_case, 2 * (self.samples // (2 * paths.per_case)), self.seed)
-            targets = problem.targets_or_all
             scores = output_scores(score, paths.cases, problem.device)
+            problem.decide(scores.argmax(axis=1))
+            targets = problem.targets_or_all
             base = base_values(score, paths, problem)
             values, error, spread = expect(score, paths, places, targets, problem.device, progress)
         gap = completeness_gap(problem.of_targets(scores), base, values)

@@ -128,8 +128,6 @@ class FeatureVisualization(Explainer):
 @contextlib.contextmanager
 def _units(settings: FeatureVisualization, problem: Problem) -> Iterator[tuple[Units, str]]:
     """What the pictures are made for, and the scale of its response."""
-    if len(problem.cases) == 0:
-        raise InvalidSetting("There are no cases to find real pictures in; explain at least one row.")
     if settings.of_channels and problem.target is not None:
         raise InvalidSetting(
             f"A channel has no target; got target={problem.target!r}. Leave it out, or leave layer and channel out."

@@ -18,10 +18,11 @@ Selvaraju et al. 2017, arXiv 1610.02391. Cost: one forward pass and the backward
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from explainers.device import over_chunks
 from explainers.explainer import Explainer, Need, Problem
@@ -29,11 +30,11 @@ from explainers.explanation import Attribution, Explanation
 from explainers.gradients.activation.ablation import ablation_maps
 from explainers.gradients.activation.maps import VARIANTS, activation_maps
 from explainers.gradients.activation.score_cam import score_cam_maps
-from explainers.gradients.differentiate import on
 from explainers.gradients.inputs import module_inputs
 from explainers.gradients.layers import MapLayer, map_layer
 from explainers.gradients.result import attribution
 from explainers.gradients.scores import Score, differentiable
+from explainers.gradients.targets import Targets
 from explainers.lazily import lazily
 from explainers.progress import Progress
 from explainers.schema import Modality
@@ -77,12 +78,12 @@ class GradCam(Explainer):
         inputs = module_inputs(problem.model, problem.cases.X)
         with differentiable(problem, self.space) as score:
             layer = map_layer(score, self.layer, torch.tensor(inputs[:1], device=problem.device))
-            targets = problem.targets_or_all
             if self.variant in ("score", "ablation"):
                 compute = score_cam_maps if self.variant == "score" else ablation_maps
-                found = compute(score, layer, inputs, targets, problem.device, progress)
+                found = compute(score, layer, inputs, problem.targets_or_all, problem.device, progress)
                 maps, scores, known = found.maps[:, None], found.scores, _asked(found.evaluations, found.way)
             else:
+                targets = Targets(problem)
                 maps, scores, known = self._from_slopes(
                     score, layer, inputs, targets, problem.device, progress
                 )
@@ -108,7 +109,7 @@ class GradCam(Explainer):
         score: Score,
         layer: MapLayer,
         inputs: Float[np.ndarray, "m c h w"],
-        targets: Int[np.ndarray, " m"] | None,
+        targets: Targets,
         device: torch.device,
         progress: Progress,
     ) -> tuple[Float[np.ndarray, "m v e i j"], Float[np.ndarray, "m k"], dict[str, Any]]:
@@ -117,7 +118,7 @@ class GradCam(Explainer):
 
         def compute(part: slice) -> tuple[np.ndarray, np.ndarray, bool]:
             x = torch.tensor(inputs[part], device=device)
-            maps, scores, negative = activation_maps(score, layer, x, on(targets, part, device), variants)
+            maps, scores, negative = activation_maps(score, layer, x, partial(targets.of, part), variants)
             return maps.float().cpu().numpy(), scores.cpu().numpy(), negative
 
         parts = over_chunks(compute, len(inputs), inputs[:1].nbytes * 48, device, progress)

@@ -16,21 +16,23 @@ per case (with ``target="all"`` one backward pass per output), and for the produ
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from explainers.device import over_chunks
 from explainers.errors import InvalidSetting
 from explainers.explainer import Explainer, Need, Problem
 from explainers.explanation import Attribution, Explanation
 from explainers.gradients.activation.maps import activation_maps
-from explainers.gradients.differentiate import input_gradients, on
+from explainers.gradients.differentiate import input_gradients
 from explainers.gradients.inputs import module_inputs
 from explainers.gradients.layers import map_layer
 from explainers.gradients.result import attribution
 from explainers.gradients.scores import Score, differentiable
+from explainers.gradients.targets import Targets
 from explainers.lazily import lazily
 from explainers.model import spatial_layers
 from explainers.progress import Progress
@@ -76,14 +78,11 @@ class GuidedBackprop(Explainer):
         m, combined = len(inputs), self.combine == "grad-cam"
         told = stretch(progress, 0, 2 * m) if combined else progress
         with differentiable(problem, self.space) as score:
-            targets = problem.targets_or_all
             with Guided() as guided:
-                values, scores = input_gradients(score, inputs, targets, problem.device, told)
+                values, scores = input_gradients(score, inputs, Targets(problem), problem.device, told)
             facts: dict[str, Any] = {"exact": True, "evaluations": (1 + combined) * m}
             if combined:
-                maps, facts["layer"] = self._maps(
-                    score, inputs, targets, problem, stretch(progress, m, 2 * m)
-                )
+                maps, facts["layer"] = self._maps(score, inputs, problem, stretch(progress, m, 2 * m))
                 values = values * maps
         facts["notes"] = (CAUTION, *guided.notes())
         return attribution(problem, score, values, scores, facts)
@@ -92,7 +91,6 @@ class GuidedBackprop(Explainer):
         self,
         score: Score,
         inputs: Float[np.ndarray, "m c h w"],
-        targets: Int[np.ndarray, " m"] | None,
         problem: Problem,
         progress: Progress,
     ) -> tuple[np.ndarray, str]:
@@ -102,10 +100,11 @@ class GuidedBackprop(Explainer):
                 "combine='grad-cam' needs a convolutional layer and this model has none; name a layer, or use combine='none'."
             )
         layer = map_layer(score, self.layer, torch.tensor(inputs[:1], device=problem.device))
+        targets = Targets(problem)
 
         def compute(part: slice) -> np.ndarray:
             x = torch.tensor(inputs[part], device=problem.device)
-            maps, _, _ = activation_maps(score, layer, x, on(targets, part, problem.device), ("grad-cam",))
+            maps, _, _ = activation_maps(score, layer, x, partial(targets.of, part), ("grad-cam",))
             large = torch.nn.functional.interpolate(
                 torch.relu(maps[:, 0]), size=inputs.shape[2:], mode="bilinear", align_corners=False
             )
@@ -113,4 +112,4 @@ class GuidedBackprop(Explainer):
 
         parts = over_chunks(compute, len(inputs), inputs[:1].nbytes * 48, problem.device, progress)
         maps = np.concatenate(parts)
-        return (np.moveaxis(maps, 1, -1)[:, None] if targets is None else maps), layer.name
+        return (np.moveaxis(maps, 1, -1)[:, None] if problem.all_outputs else maps), layer.name

@@ -86,8 +86,8 @@ class IntegratedGradients(Explainer):
         """Integrals of the target, or of all outputs."""
         with differentiable(problem, self.space) as score:
             paths, reference = paths_from(problem, score, self.baseline, self.background, self.seed)
-            targets = problem.targets_or_all
             scores, base = scores_at_ends(score, paths, problem)
+            targets = problem.targets_or_all
             output = problem.of_targets(scores)
             found = self._integral(score, paths, output - base, targets, scores.shape[1], problem, progress)
         gap = completeness_gap(output, base, found.values)

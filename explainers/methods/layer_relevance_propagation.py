@@ -36,10 +36,11 @@ from explainers.device import over_chunks
 from explainers.errors import NotApplicable
 from explainers.explainer import Explainer, Need, Problem
 from explainers.explanation import Attribution, Explanation
-from explainers.gradients.differentiate import gradients, on, row_bytes
+from explainers.gradients.differentiate import gradients, row_bytes
 from explainers.gradients.inputs import module_inputs, not_numeric
 from explainers.gradients.result import attribution
 from explainers.gradients.scores import Score, differentiable
+from explainers.gradients.targets import Targets
 from explainers.lazily import lazily
 from explainers.model import Model
 from explainers.progress import Progress
@@ -96,7 +97,7 @@ class LayerRelevancePropagation(Explainer):
             score = _raw(score)
             kept = layers.Weights([*score.module.parameters(), *score.module.buffers()])
             rules = relevance_rules.composite(self.composite, self.epsilon, self.gamma)
-            targets = problem.targets_or_all
+            targets = Targets(problem)
             unruled: set[str] = set()
 
             def compute(part: slice) -> tuple[np.ndarray, np.ndarray]:
@@ -107,7 +108,7 @@ class LayerRelevancePropagation(Explainer):
                 propagation.inputs(x, *edges)
                 with propagation:
                     scores = flow.begun(score(x))
-                found = gradients(scores, x, on(targets, part, problem.device))
+                found = gradients(scores, x, targets.of(part, scores))
                 unruled.update(propagation.unruled)
                 return found.cpu().numpy(), scores.detach().cpu().numpy()
 

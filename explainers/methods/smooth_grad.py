@@ -66,8 +66,9 @@ class SmoothGrad(Explainer):
         """Means over pairs of noisy copies, for the target or for all outputs."""
         noisy = self._noisy(problem)
         with differentiable(problem, self.space) as score:
-            targets = problem.targets_or_all
             scores = output_scores(score, noisy.cases, problem.device)
+            problem.decide(scores.argmax(axis=1))
+            targets = problem.targets_or_all
             shape = noisy.cases.shape if targets is not None else (*noisy.cases.shape, scores.shape[1])
             sums = PairSums(self.variant, shape)
 

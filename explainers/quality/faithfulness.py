@@ -34,7 +34,7 @@ from explainers.model import Model
 from explainers.progress import Progress, silent
 from explainers.quality.curves import Curve, Faithfulness
 from explainers.quality.fills import Fill, Removed, filler
-from explainers.quality.random_maps import cell_side, pixel_map, places, random_map
+from explainers.quality.random_maps import cell_side, pixel_map, places, random_map, require_one_map
 
 if TYPE_CHECKING:
     import torch
@@ -79,7 +79,7 @@ def faithfulness(
 
     Raises:
         NotApplicable: data that are no pictures.
-        InvalidSetting: a result of several pictures, of all outputs, of another picture or of another size; a setting out of range.
+        InvalidSetting: a result of several pictures, of several maps, of all outputs, of another picture or of another size; a setting out of range.
         ModelFailure: the model raised, or answered NaN.
     """
     _require(data, result, fill, steps, randoms)
@@ -186,6 +186,7 @@ def _require(data: Dataset, result: Attribution, fill: str, steps: int, randoms:
         raise InvalidSetting(
             f"Faithfulness needs the map of one picture, values (1, c, h, w); got {found}. Explain one row: rows=[3]."
         )
+    require_one_map(result, data)
     if fill not in get_args(Fill):
         raise InvalidSetting(f"fill must be one of {', '.join(map(repr, get_args(Fill)))}; got {fill!r}.")
     for name, value, least in (("steps", steps, 2), ("randoms", randoms, 1)):

@@ -11,6 +11,10 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
+from explainers.dataset import Dataset
+from explainers.errors import InvalidSetting
+from explainers.explanation import Attribution
+
 #: Sides of a map are cut into at most so many cells: orders of every pixel of a large picture would fill the memory.
 CELLS = 256
 
@@ -21,6 +25,14 @@ def pixel_map(values: Float[np.ndarray, "c h w"]) -> Float[np.ndarray, "a b"]:
     A cell is a pixel, unless a side is above `CELLS`: then pixels go together in squares (`cell_side`) and have their mean.
     """
     return in_cells(summed(values), cell_side(values.shape[1:]))
+
+
+def require_one_map(result: Attribution, data: Dataset) -> None:
+    """Raise `InvalidSetting` for a result that holds several maps beside each other; a map for each channel is one map."""
+    if len(result.names) > 1 and result.names != data.schema.names:
+        raise InvalidSetting(
+            f"The result holds {len(result.names)} maps of each picture: {', '.join(result.names)}. Explain with one of them."
+        )
 
 
 def summed(values: Float[np.ndarray, "c h w"]) -> Float[np.ndarray, "h w"]:

@@ -32,7 +32,7 @@ from explainers.explaining import explain
 from explainers.explanation import Attribution
 from explainers.model import Model
 from explainers.progress import Progress, silent
-from explainers.quality.random_maps import pixel_map, random_map, rank_correlation
+from explainers.quality.random_maps import pixel_map, random_map, rank_correlation, require_one_map
 from explainers.quality.scrambling import Scrambled
 
 #: From this similarity on, and above the floor, a map hardly changes.
@@ -126,7 +126,7 @@ def randomisation_check(
 
     Raises:
         NotApplicable: data that are no pictures, an explainer that gives no maps, a model without module or without weights.
-        InvalidSetting: all outputs, no rows, a setting out of range, or a map that is the same everywhere for every row.
+        InvalidSetting: all outputs, several maps of a picture, no rows, a setting out of range, or a map that is the same everywhere for every row.
         ModelFailure: the model, or its scrambled copy, raised or answered NaN.
 
     Cost: ``1 + stages × repeats`` explanations of the rows.
@@ -139,7 +139,7 @@ def randomisation_check(
     ]
     parts = (_part(progress or silent, i, 1 + len(portions) * repeats) for i in count())
     result = explain(model, data, explainer, rows, target, progress=next(parts), **options)
-    maps = _of_result(result)
+    maps = _of_result(result, data)
     cases = rows if isinstance(rows, Dataset) else data.take(rows)
     found = np.empty((len(portions), repeats, len(maps)))
     last = []
@@ -177,10 +177,11 @@ def _maps(
     return found
 
 
-def _of_result(result: Attribution) -> list[np.ndarray]:
+def _of_result(result: Attribution, data: Dataset) -> list[np.ndarray]:
     """The maps that the others are compared with."""
     if result.output.ndim != 1:
         raise InvalidSetting("The check compares maps of one target for each row; target='all' has several.")
+    require_one_map(result, data)
     maps = [pixel_map(values) for values in result.values]
     if all(np.ptp(values) == 0 for values in maps):
         raise InvalidSetting(

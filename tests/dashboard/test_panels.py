@@ -465,10 +465,10 @@ def test_what_a_model_returns_is_said_with_who_says_so(look: Look) -> None:
     )
     linear, sigmoids = (nn.Sequential(nn.Linear(3, 3), *last) for last in ((), (nn.Sigmoid(),)))
     assert "It returns raw scores (logits), of which a" in said(ex.Model.wrap(linear, "xyz"))
-    assert "so it was found, nothing is declared" in said(ex.Model.wrap(linear, "xyz"))
-    assert "so it is declared" in said(ex.Model.wrap(linear, "xyz", output="raw"))
+    assert "(as whyboard found it; the model's file does not say)" in said(ex.Model.wrap(linear, "xyz"))
+    assert "(declared with the model)" in said(ex.Model.wrap(linear, "xyz", output="raw"))
     declared = said(ex.Model.wrap(sigmoids, "xyz", output="probability"))
-    assert "It returns probabilities itself: so it is declared" in declared
+    assert "It returns probabilities itself (declared with the model)" in declared
     assert "The probabilities of a case add up to" in declared
     assert "It returns" not in said(probability(lambda X: np.full(len(X), 0.5)))
 

@@ -134,12 +134,6 @@ def test_one_feature_no_difference_and_one_reference_case():
     assert found.reference.cases == 1
 
 
-def test_no_cases_have_no_values(six):
-    found = ex.explain(*six, ex.ExactShap(background=5), rows=[])
-    assert found.values.shape == (0, 6)
-    assert found.output.shape == (0,)
-
-
 def test_portions_company_and_blocks_change_nothing(six, monkeypatch):
     monkeypatch.setattr(exact, "JOB_BYTES", 8 * 7 * 16)  # sixteen coalitions a block
     whole = ex.explain(*six, ex.ExactShap(background=7), rows=range(5))

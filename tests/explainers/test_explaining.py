@@ -104,7 +104,12 @@ def test_no_rows_are_all_rows_or_those_of_the_default_role() -> None:
     assert explain(model(), data(), OnTests()).values[:, 0].tolist() == [0, 4, 8, 12, 16]
     unknown = Dataset.from_frame(frame().drop(columns="part"))
     assert len(explain(model(), unknown, OnTests()).values) == 20
-    assert len(explain(model(), data(), Echo(), rows=[]).values) == 0
+
+
+@pytest.mark.parametrize("rows", [[], np.empty(0, np.int64), data().take([])])
+def test_an_empty_list_of_rows_is_refused(rows: Any) -> None:
+    with pytest.raises(InvalidSetting, match="There are no cases to explain; the rows named are none"):
+        explain(model(), data(), Echo(), rows=rows)
 
 
 def test_cases_may_be_another_data_set_under_the_schema_of_the_data() -> None:

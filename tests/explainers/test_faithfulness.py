@@ -433,10 +433,12 @@ def test_what_does_not_fit_is_refused_in_words():
     one = ex.explain(model, data, ex.Saliency(), rows=[0], target="a")
     several = ex.explain(model, data, ex.Saliency(), rows=[0, 1], target="a")
     every = ex.explain(model, data, ex.Saliency(), rows=[0], target="all")
+    six = ex.explain(model, data, ex.GradCam(variant="all"), rows=[0], target="a")
     small = dataclasses.replace(one, values=one.values[:, :, :4])
     refusals = [
         (several, 0, {}, r"the map of one picture, values \(1, c, h, w\); got \(2, 3, 8, 8\)"),
         (every, 0, {}, "one target; got Attribution of all outputs"),
+        (six, 0, {}, r"holds 6 maps of each picture: grad-cam, .*Explain with one of them"),
         (small, 0, {}, "The map is of one picture of 4 × 8 pixels; the row holds 1 of 8 × 8"),
         (one, data, {}, "the row holds 6 of 8 × 8"),
         (one, 1, {}, "of another picture or another model"),

@@ -364,7 +364,7 @@ def test_layers_are_listed_with_their_channels_also_of_a_file():
         ({"layer": "third"}, "no layer 'third'; the convolutions are '0', '3'"),
         ({"position": (0, 0)}, "name the channel or its layer too"),
         ({"channel": 0, "target": "a"}, "A channel has no target; got target='a'"),
-        ({"rows": []}, "explain at least one row"),
+        ({"rows": []}, "no cases to explain"),
         ({"space": "probability", "target": "d"}, "no class 'd'"),
     ],
 )  # fmt: skip

@@ -400,7 +400,6 @@ def test_one_feature_one_reference_case_and_no_cases(wide):
     sampled = explain(wide, wide[1].take([0]), budget=60)
     assert sampled.background_error is None
     assert sampled.standard_error is not None
-    assert explain(wide, wide[1].take([0]), rows=[], budget=60).values.shape == (0, D)
 
 
 def test_segments_of_a_picture_and_words_of_a_text():

@@ -327,6 +327,11 @@ def test_what_does_not_fit_is_refused_in_words(trained):
         ({"target": "crooked"}, ex.InvalidSetting, "There is no class 'crooked'"),
         ({"stages": 0}, ex.InvalidSetting, "stages must be between 1 and 100; got 0"),
         ({"repeats": 0}, ex.InvalidSetting, "repeats must be between 1 and 100; got 0"),
+        (
+            {"explainer": ex.GradCam(variant="all")},
+            ex.InvalidSetting,
+            "holds 6 maps of each picture: grad-cam, ",
+        ),
         ({"explainer": ex.Sensitivity()}, ex.NotApplicable, "gives no map of a picture"),
         ({"explainer": ex.TreeShap()}, ex.NotApplicable, "TreeShap: Explains table data"),
     ]

@@ -36,10 +36,10 @@ def activation_maps(
     score: Score,
     layer: MapLayer,
     x: Float[torch.Tensor, "n channels height width"],
-    targets: Int[torch.Tensor, " n"] | None,
+    targets: Callable[[torch.Tensor], Int[torch.Tensor, " n"] | None],
     variants: Sequence[str],
 ) -> tuple[Float[torch.Tensor, "n v e h w"], Float[torch.Tensor, "n k"], bool]:
-    """Maps of any number of variants at once: of the target (``e`` = 1) or of all outputs (``e = k``).
+    """Maps of any number of variants at once: of the target (``e`` = 1) or of all outputs (``e = k``); `targets` tells from the scores which.
 
     Returns them with all scores and whether any feature is negative, which grad-cam++ and x-grad do not foresee.
     """
@@ -48,10 +48,11 @@ def activation_maps(
         scores = score(x)
     output = layer.checked(call.output, len(x))
     features = layer.maps(output.detach())
-    slopes = features.new_zeros(()).expand(*features.shape, 1 if targets is not None else scores.shape[1])
+    chosen = targets(scores)
+    slopes = features.new_zeros(()).expand(*features.shape, 1 if chosen is not None else scores.shape[1])
     if sloped:
-        found = gradients(scores, output, targets)
-        slopes = layer.maps(found if targets is None else found[..., None], beyond=1)
+        found = gradients(scores, output, chosen)
+        slopes = layer.maps(found if chosen is None else found[..., None], beyond=1)
     maps = torch.stack([VARIANTS[name](features, slopes) for name in variants], dim=1)
     return maps, scores.detach(), bool((features < 0).any())
 

@@ -45,8 +45,11 @@ def scores_at_ends(
     flat = paths.baselines.reshape(-1, *paths.cases.shape[1:])
     m = len(paths.cases)
     if m + len(flat) > FEW_ROWS:
-        return output_scores(score, paths.cases, problem.device), base_values(score, paths, problem)
+        scores = output_scores(score, paths.cases, problem.device)
+        problem.decide(scores.argmax(axis=1))
+        return scores, base_values(score, paths, problem)
     scores = output_scores(score, np.concatenate([paths.cases, flat]), problem.device)
+    problem.decide(scores[:m].argmax(axis=1))
     return scores[:m], _base(scores[m:], paths, problem)
 
 

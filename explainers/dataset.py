@@ -21,7 +21,7 @@ ROLES = ("train", "calibrate", "test", "unknown")
 REFERENCES = 4
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Cases in the order of the file; frozen, so that its digest stays true.
 
@@ -149,6 +149,14 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.X)
+
+    def __repr__(self) -> str:
+        """One line: how many cases, of what, and what is known of them."""
+        kind = " × ".join(map(str, self.schema.shape)) if self.modality != "table" else _listed(self.schema.names)
+        truth = "" if self.y is None else f", target {self.schema.target!r}" if self.schema.target else ", labelled"
+        roles = [f"{np.sum(self.role == role)} {role}" for role in np.unique(self.role) if role != "unknown"]
+        known = ", ".join([f"{len(self):,} cases", *roles, self.modality + (f" of {kind}" if kind else "")])
+        return f"Dataset({known}{truth})"
 
     @property
     def modality(self) -> Modality:

@@ -33,7 +33,7 @@ class Reference:
     note: str = ""
 
 
-@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Explanation:
     """Base of all results.
 
@@ -51,6 +51,14 @@ class Explanation:
 
     def __init_subclass__(cls) -> None:
         Explanation.KINDS[cls.__name__] = cls
+
+    def __repr__(self) -> str:
+        """One line: what is in it, arrays by their shapes, and what made it; `to_frame` has the numbers."""
+        base = {field.name for field in dataclasses.fields(Explanation)}
+        held = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in base}
+        told = [f"{name}={_short(value)}" for name, value in held.items() if value is not None]
+        made = self.provenance.get("explainer")
+        return f"{type(self).__name__}({', '.join(told)}{f'; by {made}' if made else ''})"
 
     def to_frame(self) -> pd.DataFrame:
         """A table in long form, for a CSV."""
@@ -71,7 +79,7 @@ class Explanation:
         return kind(**fields)
 
 
-@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Attribution(Explanation):
     """How much each feature, pixel or token of each case contributed.
 
@@ -130,7 +138,7 @@ class Attribution(Explanation):
         return table
 
 
-@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Importance(Explanation):
     """One number per feature for a whole data set; `metric` says in words what the number is."""
 
@@ -147,7 +155,7 @@ class Importance(Explanation):
         return pd.DataFrame({"feature": list(self.names), "importance": self.values, "standard_error": error})
 
 
-@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class PairAttribution(Explanation):
     """How much each feature of each case contributed alone, and each pair of features together.
 
@@ -184,7 +192,7 @@ class PairAttribution(Explanation):
         return pd.DataFrame({**table, "value": found.ravel()})
 
 
-@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Interaction(Explanation):
     """How much pairs of features act together, for a whole data set.
 
@@ -215,7 +223,7 @@ class Interaction(Explanation):
         )
 
 
-@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Effect(Explanation):
     """What the prediction does when one feature moves: one entry per feature in `names`.
 
@@ -250,7 +258,7 @@ class Effect(Explanation):
         )
 
 
-@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Counterfactuals(Explanation):
     """What the model would need to see to decide otherwise: for each case some changed copies, best first.
 
@@ -288,7 +296,7 @@ class Counterfactuals(Explanation):
         return pd.DataFrame(rows, columns=["case", "suggestion", "feature", "now", "then", "output"])
 
 
-@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Visualizations(Explanation):
     """What units of a model respond to most: pictures made for them, and beside them the real ones they respond to most.
 
@@ -328,6 +336,17 @@ class Visualizations(Explanation):
         return pd.DataFrame(
             [*made, *real], columns=["unit", "kind", "picture", "activation at start", "activation"]
         )
+
+
+def _short(value: Any) -> str:
+    """An array or a long sequence by its size, anything else as it prints."""
+    if isinstance(value, np.ndarray):
+        return f"<{' × '.join(map(str, value.shape))}>"
+    if isinstance(value, tuple | list) and len(value) > 4:
+        return f"<{len(value)}>"
+    if isinstance(value, tuple | list):
+        return f"({', '.join(map(_short, value))})"
+    return repr(value)
 
 
 def _pack(value: Any) -> Any:

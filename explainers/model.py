@@ -46,7 +46,7 @@ Task = Literal["classification", "regression"]
 _PACES: WeakKeyDictionary[Model, float] = WeakKeyDictionary()
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Model:
     """A trained model as the explainers see it.
 
@@ -107,6 +107,11 @@ class Model:
         from explainers.wrapping import wrap
 
         return wrap(obj, tuple(classes) if classes is not None else None, output)
+
+    def __repr__(self) -> str:
+        """One line: what it is, what it answers, and in which space."""
+        answers = f"{self.task} of {_listed(self.classes)}" if self.classes else self.task
+        return f"Model({self.family}: {answers}, {self.space})"
 
     def with_classes(self, classes: Sequence[Any]) -> Model:
         """The same model with other names for its outputs; the old names are still understood in the data."""

@@ -152,11 +152,15 @@ class Dataset:
 
     def __repr__(self) -> str:
         """One line: how many cases, of what, and what is known of them."""
-        kind = " × ".join(map(str, self.schema.shape)) if self.modality != "table" else _listed(self.schema.names)
-        truth = "" if self.y is None else f", target {self.schema.target!r}" if self.schema.target else ", labelled"
-        roles = [f"{np.sum(self.role == role)} {role}" for role in np.unique(self.role) if role != "unknown"]
-        known = ", ".join([f"{len(self):,} cases", *roles, self.modality + (f" of {kind}" if kind else "")])
-        return f"Dataset({known}{truth})"
+        roles = (f"{np.sum(self.role == role)} {role}" for role in np.unique(self.role) if role != "unknown")
+        what = (
+            _listed(self.schema.names)
+            if self.modality == "table"
+            else " × ".join(map(str, self.schema.shape))
+        )
+        target = f"target {self.schema.target!r}" if self.schema.target else "labelled"
+        parts = [f"{len(self):,} cases", *roles, f"{self.modality} of {what}" if what else self.modality]
+        return f"Dataset({', '.join(parts if self.y is None else [*parts, target])})"
 
     @property
     def modality(self) -> Modality:

@@ -24,7 +24,9 @@ def test_data_say_how_many_of_what() -> None:
 
 
 def test_models_say_what_they_answer() -> None:
-    assert repr(mlp_one_logit().model) == "Model(torch Sequential: classification of 'no', 'yes', probability)"
+    assert (
+        repr(mlp_one_logit().model) == "Model(torch Sequential: classification of 'no', 'yes', probability)"
+    )
     assert repr(ex.Model.wrap(lambda X: X[:, 0])) == "Model(function <lambda>: regression, target)"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ from explainers.device import over_chunks
 from explainers.errors import ModelFailure
 from explainers.explainer import Problem
 from explainers.gradients.inputs import module_inputs
+from explainers.gradients.remembered import Remembered
 from explainers.gradients.scores import Score, differentiable
 from explainers.gradients.targets import Targets
 from explainers.lazily import lazily
@@ -24,6 +25,9 @@ else:
 
 #: Up to this many rows the memory of the graph is guessed instead of measured: measuring costs one more row.
 FEW_ROWS = 8
+
+#: Memory of a row, for its shape, the device and the score.
+_ROWS: Remembered[int] = Remembered()
 
 
 def gradients(
@@ -115,6 +119,17 @@ def row_bytes(score: Score, inputs: Float[np.ndarray, "m *shape"], count: int, d
     """Memory of one row in a forward and a backward pass: what autograd keeps for one case, on a GPU twice."""
     if count <= FEW_ROWS:
         return inputs[:1].nbytes * 48
+    asked = (inputs.shape[1:], answering(score, device))
+    return _ROWS.of(score.module, asked, lambda: measured_row_bytes(score, inputs, device))
+
+
+def answering(score: Score, device: torch.device) -> Hashable:
+    """What the memory of a pass depends on beside the module and the shape of a row."""
+    return str(device), score.own, score.space, score.half
+
+
+def measured_row_bytes(score: Score, inputs: Float[np.ndarray, "m *shape"], device: torch.device) -> int:
+    """The same from a pass of the first row."""
     kept: dict[int, int] = {}
     weights = {p.untyped_storage().data_ptr() for p in (*score.module.parameters(), *score.module.buffers())}
 

@@ -6,14 +6,13 @@ picture, row by row; one leading token (the class token) is left out of the maps
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING
 
 from explainers.errors import InvalidSetting
 from explainers.gradients.capture import named_layer
 from explainers.gradients.default_layer import Chosen, default_layer, token_grid
+from explainers.gradients.remembered import Remembered
 from explainers.gradients.scores import Score
 from explainers.lazily import lazily
 
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
 else:
     torch = lazily("torch")
 
-#: Default layers found, by module: for a picture's size and the children that the module had then. To find one costs a pass.
-_FOUND: WeakKeyDictionary[torch.nn.Module, dict[tuple[Any, ...], Chosen]] = WeakKeyDictionary()
+#: Default layers, for a picture's size.
+_DEFAULTS: Remembered[Chosen] = Remembered()
 
 #: Why a layer was chosen that somebody named.
 NAMED = "named"
@@ -77,17 +76,10 @@ def map_layer(score: Score, name: str | None, pictures: torch.Tensor, *, complet
     `complete`: as `explainers.gradients.default_layer.default_layer` has it.
     """
     size = (int(pictures.shape[2]), int(pictures.shape[3]))
-    found = Chosen(name, NAMED) if name else _remembered(score, size, lambda: score(pictures[:1]), complete)
-    return MapLayer(found.name, named_layer(score.module, found.name), size, found.why)
-
-
-def _remembered(score: Score, size: tuple[int, int], run: Callable[[], object], complete: bool) -> Chosen:
     module = score.module
-    found = _FOUND.setdefault(module, {})
-    children = tuple((name, id(child)) for name, child in module.named_modules())
-    asked = (size, complete, *children)
-    if asked not in found:
-        for other in [known for known in found if known[2:] != children or known[1] == complete]:
-            del found[other]
-        found[asked] = default_layer(module, run, size, complete=complete)
-    return found[asked]
+
+    def find() -> Chosen:
+        return default_layer(module, lambda: score(pictures[:1]), size, complete=complete)
+
+    found = Chosen(name, NAMED) if name else _DEFAULTS.of(module, (size, complete), find)
+    return MapLayer(found.name, named_layer(module, found.name), size, found.why)

@@ -16,9 +16,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from explainers.device import over_chunks
-from explainers.gradients.differentiate import FEW_ROWS, gradients, on, row_bytes
+from explainers.gradients.differentiate import answering, gradients, measured_row_bytes, on
 from explainers.gradients.paths.adaptive import ROUNDING
 from explainers.gradients.paths.straight import Collected, Paths, column
+from explainers.gradients.remembered import Remembered
 from explainers.gradients.scores import Score
 from explainers.lazily import lazily
 from explainers.progress import Progress
@@ -30,6 +31,9 @@ else:
 
 #: Share of the difference that sections may miss by rounding; more, and a step of the module is not what it seems.
 UNEXPLAINED = 1e-4
+
+#: Memory of a row of modules that sections suit, ``None`` for the others.
+_SUITED: Remembered[int | None] = Remembered()
 
 #: Takes places in the list of paths that was asked for, and what their sections (perhaps not all of them) contribute.
 Add = Callable[[Int[np.ndarray, " p"], np.ndarray], None]
@@ -45,11 +49,15 @@ class Sections:
     device: torch.device
 
     def suit(self) -> int | None:
-        """Memory of a row, where the module has slopes that jump and every step a secant; asked with one row."""
+        """Memory of a row, where the module has slopes that jump and every step a secant; asked with one row, once for a module."""
+        asked = (self.paths.cases.shape[1:], answering(self.score, self.device))
+        return _SUITED.of(self.score.module, asked, self._tried)
+
+    def _tried(self) -> int | None:
         from explainers.gradients.rules.secants import Secants
 
         with Secants(1) as met:
-            memory = row_bytes(self.score, self.paths.cases, FEW_ROWS + 1, self.device)
+            memory = measured_row_bytes(self.score, self.paths.cases, self.device)
         return memory if met.kinked and not met.missed else None
 
     def contribute(

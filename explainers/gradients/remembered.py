@@ -1,0 +1,37 @@
+"""What was found out about a module and costs a pass to find out again; a module that is gone is forgotten with all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Generic, TypeVar
+from weakref import WeakKeyDictionary
+
+from explainers.lazily import lazily
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = lazily("torch")
+
+T = TypeVar("T")
+
+#: Answers of one kind that are kept for a module: for the shapes that one looks at in turn.
+KEPT = 4
+
+
+class Remembered(Generic[T]):
+    """Answers of one kind, for modules as long as they have the children that they had then."""
+
+    def __init__(self) -> None:
+        self._found: WeakKeyDictionary[torch.nn.Module, dict[Hashable, T]] = WeakKeyDictionary()
+
+    def of(self, module: torch.nn.Module, asked: Hashable, find: Callable[[], T]) -> T:
+        """What is known of a module for all that the answer depends on (`asked`); else what `find` finds."""
+        children = tuple((name, id(child)) for name, child in module.named_modules())
+        found, key = self._found.setdefault(module, {}), (children, asked)
+        if key not in found:
+            answer = find()
+            while len(found) >= KEPT:
+                del found[next(iter(found))]
+            found[key] = answer
+        return found[key]

@@ -1,0 +1,79 @@
+"""What is known of a module is asked once, for what it depends on, and goes with the module or its children."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+
+import numpy as np
+from torch import nn
+
+import explainers as ex
+from explainers.gradients import remembered
+from explainers.gradients.remembered import Remembered
+
+
+def counting() -> tuple[list[int], Callable[[], int]]:
+    """Answers 1, 2, 3, …, and the list of those that were given."""
+    given: list[int] = []
+
+    def find() -> int:
+        given.append(len(given) + 1)
+        return given[-1]
+
+    return given, find
+
+
+def test_an_answer_is_found_once_for_what_it_depends_on() -> None:
+    module, other, known = nn.Sequential(nn.Linear(2, 2)), nn.Sequential(nn.Linear(2, 2)), Remembered[int]()
+    _, find = counting()
+    assert [known.of(module, key, find) for key in ("a", "a", "b", "a")] == [1, 1, 2, 1]
+    assert known.of(other, "a", find) == 3
+
+
+def test_another_child_is_another_module() -> None:
+    module, known = nn.Sequential(nn.Linear(2, 2)), Remembered[int]()
+    _, find = counting()
+    assert known.of(module, "a", find) == 1
+    module[0] = nn.Linear(2, 2)
+    assert known.of(module, "a", find) == 2
+    assert known.of(module, "a", find) == 2
+
+
+def test_the_oldest_goes_first_and_an_error_leaves_nothing() -> None:
+    module, known = nn.Linear(2, 2), Remembered[int]()
+    _, find = counting()
+    for key in range(remembered.KEPT + 1):
+        known.of(module, key, find)
+    assert known.of(module, remembered.KEPT, find) == remembered.KEPT + 1
+    assert known.of(module, 0, find) == remembered.KEPT + 2
+    try:
+        known.of(module, "fails", lambda: 1 // 0)
+    except ZeroDivisionError:
+        assert known.of(module, "fails", find) == remembered.KEPT + 3
+
+
+def test_a_module_is_forgotten_with_what_was_found() -> None:
+    module, known = nn.Linear(2, 2), Remembered[int]()
+    known.of(module, "a", lambda: 1)
+    assert len(known._found) == 1
+    del module
+    gc.collect()
+    assert len(known._found) == 0
+
+
+def test_the_second_explanation_asks_for_what_it_says_and_no_more() -> None:
+    module = nn.Sequential(
+        nn.Conv2d(1, 3, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2)
+    )
+    data = ex.Dataset.from_images(np.random.default_rng(0).random((2, 6, 6)))
+    model, rows = ex.Model.wrap(module, classes=("a", "b")), []
+    module.register_forward_hook(lambda _module, given, _answer: rows.append(len(given[0])))
+    said, asked = [], []
+    for row in (0, 1):
+        rows.clear()
+        found = ex.explain(model, data, ex.IntegratedGradients(steps=12), rows=[row])
+        asked.append(sum(rows))
+        said.append(found.diagnostics["evaluations"])
+    assert found.diagnostics["rule"] == "sections"
+    assert asked == [said[0] + 1, said[1]]

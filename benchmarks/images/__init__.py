@@ -14,7 +14,7 @@ PACKAGES = (
 ABOUT = """\
 All sides in one process on the CPU, the same weights and the same pictures, {threads} threads, in turn; the least seconds of up to {repeats} runs after one
 that warms up (in brackets how many; a side gets {patience:g} s for them, and one that takes more than twice as long has its first run alone). What a peer makes once for a
-model is made beforehand; ours wraps the model in each call and knows of the module what an earlier call has found (the memory of a row, whether sections suit it). Networks have random weights and
+model is made beforehand; ours wraps the model in each call and knows of the module what an earlier call has found (the memory of a row, whether sections suit it, which part lies behind a layer). Networks have random weights and
 settled batch normalisations, pictures are made from seeds. *By processor time*: the same ratio of what the
 process used of the processors, which other work on the machine hardly changes. *Cosine*: of a peer's values to ours, or of every side to the reference that the section names;
 the least over pictures."""

@@ -368,6 +368,43 @@ def test_a_picture_that_goes_another_way_is_asked_of_the_whole_network():
         np.testing.assert_allclose(found, np.einsum("chw,c->hw", features, weights), rtol=1e-3, atol=1e-6)
 
 
+def test_the_way_found_for_another_picture_is_not_trusted_blindly():
+    net = network(Fickle(), seed=4)[0].eval()
+    X = pictures(3)
+    X[1] += 1
+    model, data, explainer = (
+        wrap(net),
+        ex.Dataset.from_images(X),
+        ex.GradCam("last", variant="ablation", relu=False),
+    )
+    ways = []
+    for row, picture in enumerate(
+        X
+    ):  # one after the other: the second goes another way than what is remembered of the first
+        result = ex.explain(model, data, explainer, rows=[row], target="b")
+        ways.append(result.diagnostics["channels asked"])
+        features, weights = one_channel_at_a_time(net, net.last, picture, 1)
+        wanted = np.einsum("chw,c->hw", features, weights)
+        np.testing.assert_allclose(result.diagnostics["map"][0, 0], wanted, rtol=1e-3, atol=1e-6)
+    assert ways == ["behind the layer", "whole network", "behind the layer"]
+
+
+def test_the_second_time_the_whole_network_is_asked_once():
+    net = network(
+        nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(75, 3), seed=5
+    )
+    model, data, explainer = wrap(net), images(), ex.GradCam(layer="1", variant="ablation")
+    first, passes = net[0].forward, []
+    net[0].forward = lambda x: [passes.append(1), first(x)][1]  # kept values do not come here
+    maps, counts = [], []
+    for _ in range(2):
+        passes.clear()
+        maps.append(ex.explain(model, data, explainer, rows=[0], target="a").values)
+        counts.append(len(passes))
+    np.testing.assert_array_equal(*maps)
+    assert counts == [2, 1]
+
+
 def test_an_affine_rest_needs_no_pass_per_channel():
     net = network(
         nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3), seed=5

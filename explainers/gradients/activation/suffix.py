@@ -22,6 +22,7 @@ from jaxtyping import Float
 from explainers.errors import ExplainerError, ModelFailure
 from explainers.gradients.capture import _hooked
 from explainers.gradients.layers import MapLayer
+from explainers.gradients.remembered import Remembered
 from explainers.gradients.scores import Score
 from explainers.lazily import lazily
 
@@ -198,8 +199,28 @@ class Behind:
         return run
 
 
+#: What stands before a layer, and the way found, for a picture's size; each picture's own scores tell whether it still holds.
+_PARTS: Remembered[tuple[Before, Way]] = Remembered()
+
+
 def behind(score: Score, layer: MapLayer, x: Float[torch.Tensor, "1 c h w"]) -> tuple[Behind, Picture]:
-    """The part behind the layer, asked in the cheapest way that agrees with the whole network for this picture; and that."""
+    """The part behind the layer, asked in the cheapest way that agrees with the whole network for this picture; and that.
+
+    The way is looked for once for a module.
+    """
+    seen: list[Picture] = []
+
+    def find() -> tuple[Before, Way]:
+        part, picture = _tried(score, layer, x)
+        seen.append(picture)
+        return part.before, part.way
+
+    part = Behind(score, layer, *_PARTS.of(score.module, (layer.name, x.shape[1:]), find))
+    return part, seen[0] if seen else part.seen(x)
+
+
+def _tried(score: Score, layer: MapLayer, x: Float[torch.Tensor, "1 c h w"]) -> tuple[Behind, Picture]:
+    """The first of the ways, from the cheapest on, that agrees with the whole network on changed features."""
     before, picture = calls_before(score, layer, x)
     found = Behind(score, layer, before)
     assert picture.output is not None

@@ -7,7 +7,6 @@ the model gives no probabilities (then `space` is ``"raw"``).
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -18,16 +17,17 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from explainers import answers, fitting
 from explainers.digest import random_digest
 from explainers.errors import (
     ExplainerError,
     InvalidSetting,
     ModelFailure,
     SchemaMismatch,
-    TooManyAtOnce,
     UnsupportedModel,
 )
 from explainers.explanation import Output, Space
+from explainers.module_layers import may_attend, spatial_layers
 from explainers.preparation import Preparation
 from explainers.schema import _listed
 from explainers.staged import Mixture, Staged
@@ -216,24 +216,11 @@ class Model:
         except ExplainerError:
             raise
         except Exception as error:
-            text = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-            failure = TooManyAtOnce if _out_of_memory(error) else ModelFailure
-            raise failure(f"The model raised an error while predicting {count} cases. {text}") from error
+            raise answers.failure(error, count) from error
         if count:
             took = (time.perf_counter() - began) / count
             _PACES[self] = min(_PACES.get(self, took), took)
-        values = _numbers(answer)
-        if values.ndim == 1 and len(values) == count:
-            values = values[:, None]
-        if values.ndim != 2 or len(values) != count:
-            raise ModelFailure(
-                f"The model answered shape {values.shape} for {count} cases; expected ({count},) or ({count}, k)."
-            )
-        if not np.isfinite(values).all():
-            bad = int((~np.isfinite(values)).any(axis=1).sum())
-            raise ModelFailure(
-                f"The model answered NaN or infinity for {bad} of {count} cases. Check missing values in the data."
-            )
+        values = answers.columns(answer, count)
         if len(self.classes) == 2 and values.shape[1] == 1:
             other = 1.0 - values if complement and self.space == "probability" else -values
             values = np.hstack([other, values])
@@ -289,30 +276,11 @@ class Model:
         """Why model and data do not fit, in one sentence that names the columns; ``None`` where they do."""
         if data.modality == "table":
             return self.columns_mismatch(data.schema.names)
-        shape = data.schema.shape
-        if isinstance(self.inputs, int) and shape and self.inputs != math.prod(shape):
-            return f"The model takes {self.inputs} numbers for each case; these data have {_sides(shape)} = {math.prod(shape)}."
-        if isinstance(self.inputs, tuple) and shape and not _fits(self.inputs, shape):
-            return f"The model takes cases of shape {_sides(self.inputs)}; these data have {_sides(shape)}."
-        return None
+        return fitting.of_cases(self.inputs, data.schema.shape)
 
     def columns_mismatch(self, names: tuple[str, ...]) -> str | None:
         """Why columns of these names are not the model's, in one sentence; ``None`` where they are, or more than them."""
-        if self.features is not None:
-            known = set(self.features)
-            held = {*names, *(stored_name(name) for name in names)}
-            missing = [name for name in self.features if name not in held]
-            extra = [name for name in names if name not in known and stored_name(name) not in known]
-            more = f" Columns the model does not know: {_listed(extra)}." if extra else ""
-            return f"The model needs {_listed(missing)}, which the data lack.{more}" if missing else None
-        if isinstance(self.inputs, tuple):
-            return f"The model takes cases of shape {_sides(self.inputs)} (pictures or sequences); these data are a table."
-        if self.inputs is None or self.inputs == len(names):
-            return None
-        found = f"The model takes {self.inputs} columns; these data have {len(names)}: {_listed(names)}."
-        if self.inputs < len(names):
-            return f"{found} Name the target, or leave {len(names) - self.inputs} out with ignore=[…]."
-        return f"{found} {self.inputs - len(names)} are missing."
+        return fitting.of_columns(self.features, self.inputs, names)
 
     def check(self, data: Dataset) -> None:
         """Try two rows; raise `SchemaMismatch` or `ModelFailure` with what does not fit."""
@@ -333,46 +301,6 @@ def _outcomes(y: np.ndarray) -> np.ndarray:
         ) from error
 
 
-def spatial_layers(module: torch.nn.Module) -> list[str]:
-    """Names of the two-dimensional convolutions of a module, in order; ONNX nodes count by their operator."""
-    import torch
-
-    return [
-        name
-        for name, child in module.named_modules()
-        if isinstance(child, torch.nn.Conv2d) or getattr(child, "op_type", "") == "Conv"
-    ]
-
-
-def may_attend(module: torch.nn.Module) -> bool:
-    """Whether a module has layers of attention, in ONNX a softmax that a product uses, or code of one's own, of which only a run tells."""
-    import torch
-
-    for child in module.modules():
-        if isinstance(child, torch.nn.MultiheadAttention):
-            return True
-        known = type(child).__module__.startswith(("torch.nn.", "explainers.onnx."))
-        own = getattr(child, "attends", None)
-        if own() if callable(own) else not known:
-            return True
-    return False
-
-
-def stored_name(name: str) -> str:
-    """A column's name as LightGBM stores it: it replaces blanks."""
-    return name.replace(" ", "_")
-
-
-def _fits(wanted: tuple[int | None, ...], shape: tuple[int, ...]) -> bool:
-    return len(wanted) == len(shape) and all(
-        side in (None, found) for side, found in zip(wanted, shape, strict=True)
-    )
-
-
-def _sides(shape: tuple[int | None, ...]) -> str:
-    return " × ".join("any" if side is None else str(side) for side in shape)
-
-
 def _key(value: Any) -> Any:
     """Labels compare by value and kind: 1 and 1.0 and True are one label, "1" is another."""
     if isinstance(value, (bool, np.bool_, int, np.integer, float, np.floating)):
@@ -382,34 +310,3 @@ def _key(value: Any) -> Any:
 
 def _same(a: Any, b: Any) -> bool:
     return bool(_key(a) == _key(b))
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether fewer cases at a time may do: torch, onnxruntime and others say so in words only."""
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in text or "failed to allocate" in text
-
-
-def _numbers(answer: Any) -> np.ndarray:
-    if not _numeric(answer):
-        return _not_numbers(answer)
-    try:
-        return np.asarray(answer, dtype=np.float64)
-    except (TypeError, ValueError):  # a generator, rows of different lengths
-        return _not_numbers(answer)
-
-
-def _numeric(answer: Any) -> bool:
-    kind = getattr(getattr(answer, "dtype", None), "kind", None)
-    return (
-        kind in "biuf"
-        if kind is not None
-        else not isinstance(answer, (str, bytes, dict)) and answer is not None
-    )
-
-
-def _not_numbers(answer: Any) -> np.ndarray:
-    kind = getattr(answer, "dtype", type(answer).__name__)
-    raise ModelFailure(
-        f"The model answered {kind}, not numbers. Wrap a function that returns scores or probabilities."
-    )

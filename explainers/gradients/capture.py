@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from explainers.errors import InvalidSetting
 from explainers.lazily import lazily
-from explainers.model import spatial_layers
+from explainers.module_layers import spatial_layers
 
 if TYPE_CHECKING:
     import torch

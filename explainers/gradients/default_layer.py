@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from explainers.gradients.capture import last_spatial_layer
 from explainers.lazily import lazily
-from explainers.model import spatial_layers
+from explainers.module_layers import spatial_layers
 
 if TYPE_CHECKING:
     import torch

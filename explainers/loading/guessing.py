@@ -7,8 +7,9 @@ import pandas as pd
 
 from explainers.dataset import Dataset, _roles
 from explainers.errors import SchemaMismatch
+from explainers.fitting import stored_name
 from explainers.loading.notes import with_notes
-from explainers.model import Model, stored_name
+from explainers.model import Model
 from explainers.schema import _listed
 
 TARGET_NAMES = (

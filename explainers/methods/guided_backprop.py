@@ -34,7 +34,7 @@ from explainers.gradients.result import attribution
 from explainers.gradients.scores import Score, differentiable
 from explainers.gradients.targets import Targets
 from explainers.lazily import lazily
-from explainers.model import spatial_layers
+from explainers.module_layers import spatial_layers
 from explainers.progress import Progress
 from explainers.sampling.steps import stretch
 from explainers.schema import Modality

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from explainers.errors import UnsupportedModel
-from explainers.model import stored_name
+from explainers.fitting import stored_name
 
 #: Steps whose j-th output column depends on their j-th input column alone.
 ONE_TO_ONE = frozenset(

@@ -12,7 +12,8 @@ import pandas as pd
 
 from explainers.errors import UnsupportedModel
 from explainers.explanation import Output
-from explainers.model import Model, Predict, stored_name
+from explainers.fitting import stored_name
+from explainers.model import Model, Predict
 
 #: XGBoost objectives that answer labels: nothing is left to explain but jumps.
 LABELS_ONLY = {"multi:softmax": "multi:softprob", "binary:hinge": "binary:logistic"}

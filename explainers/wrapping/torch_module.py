@@ -13,7 +13,8 @@ import pandas as pd
 from explainers.device import on_device, over_chunks
 from explainers.explanation import Output, Space
 from explainers.lazily import lazily
-from explainers.model import Model, spatial_layers
+from explainers.model import Model
+from explainers.module_layers import spatial_layers
 from explainers.staged import Mixture, Staged
 from explainers.wrapping.declared import contradiction, probabilities
 from explainers.wrapping.torch_mixtures import answers, begins_linearly

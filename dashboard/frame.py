@@ -45,9 +45,9 @@ def header() -> None:
         st.query_params["w"] = view.workspace.key  # going from page to page drops it, and a reload needs it
     else:
         st.query_params["own"] = "1"  # by which a reload knows what is gone
-    title, model, target, scale, threshold = st.columns(
-        [2.6, 1.6, 1.2, 1.2, 1.4], vertical_alignment="bottom"
-    )
+    # a column that stays empty leaves its room to the names of the models
+    wide = (2.6, 1.6, 1.2, 1.2, 1.4) if _has_scales(view) else (2.4, 2.6, 1.4, 0.1, 1.4)
+    title, model, target, scale, threshold = st.columns(wide, vertical_alignment="bottom")
     with title:
         st.markdown(
             f"**{literal(view.workspace.about.title)}**  \n:small[{literal(_subtitle(view))}]",
@@ -58,7 +58,8 @@ def header() -> None:
     with target:
         _targets(view)
     with scale:
-        _scales(view)
+        if _has_scales(view):
+            _scales(view)
     with threshold:
         _threshold(view)
 
@@ -102,15 +103,19 @@ def _targets(view: View) -> None:
         )
 
 
-def _scales(view: View) -> None:
-    if (
+def _has_scales(view: View) -> bool:
+    """Whether contributions can be shown as probabilities or as raw scores."""
+    return (
         view.data.modality == "table"
         and view.model.space == "probability"
         and view.refused(ex.TreeShap) is None
         and "two scales" in view.model.abilities
-    ):
-        words = {"auto": "probability", "raw": "log-odds" if len(view.model.classes) == 2 else "raw score"}
-        _choose("Scale", list(words), view.selection.space, "space", lambda s: words[s])
+    )
+
+
+def _scales(view: View) -> None:
+    words = {"auto": "probability", "raw": "log-odds" if len(view.model.classes) == 2 else "raw score"}
+    _choose("Scale", list(words), view.selection.space, "space", lambda s: words[s])
 
 
 def _threshold(view: View) -> None:

@@ -44,9 +44,7 @@ def predict_edited(
 
 
 def one_output(problem: Problem, method: str) -> Int[np.ndarray, " m"]:
-    """The output explained for each case; raises `InvalidSetting` without cases, and where one must be named."""
-    if len(problem.cases) == 0:
-        raise InvalidSetting(f"{method} needs at least one case; the rows named are none.")
+    """The output explained for each case; raises `InvalidSetting` where one must be named."""
     if problem.all_outputs:
         raise InvalidSetting(f"{method} explains one output at a time; got target='all'. Name one output.")
     outputs = problem.outputs

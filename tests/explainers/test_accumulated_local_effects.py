@@ -149,7 +149,7 @@ def test_more_cases_than_asked_for_are_sampled_and_said():
         ({"grid": 0}, {}, ex.InvalidSetting, "between 1 and 1000"),
         ({"space": "raw"}, {}, ex.InvalidSetting, "no raw score"),
         ({}, {"target": "all"}, ex.InvalidSetting, "one output at a time"),
-        ({}, {"rows": []}, ex.InvalidSetting, "at least one case"),
+        ({}, {"rows": []}, ex.InvalidSetting, "no cases to explain"),
     ],
 )
 def test_what_cannot_be_done_is_refused(settings, call, error, message):

@@ -327,7 +327,7 @@ def test_evaluations_are_what_the_model_was_asked():
         ({"suggestions": 0}, {}, "between 1 and 20"),
         ({"max_changes": 6}, {}, "between 1 and 5"),
         ({}, {"target": "all"}, "one output at a time"),
-        ({}, {"rows": []}, "at least one case"),
+        ({}, {"rows": []}, "no cases to explain"),
         ({}, {"target": "neither"}, "no class 'neither'"),
     ],
 )

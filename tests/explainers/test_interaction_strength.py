@@ -118,7 +118,7 @@ def test_the_table_has_a_row_for_each_feature_and_each_pair():
         ({"cases": 1}, {}, ex.InvalidSetting, "between 2 and 5000"),
         ({"space": "raw"}, {}, ex.InvalidSetting, "no raw score"),
         ({}, {"target": "all"}, ex.InvalidSetting, "one output at a time"),
-        ({}, {"rows": []}, ex.InvalidSetting, "at least one case"),
+        ({}, {"rows": []}, ex.InvalidSetting, "no cases to explain"),
         ({}, {"rows": [3]}, ex.InvalidSetting, "at least two cases"),
     ],
 )

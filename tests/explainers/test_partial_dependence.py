@@ -206,7 +206,7 @@ def test_the_result_survives_being_written_down():
         ({"grid": 1}, {}, ex.InvalidSetting, "between 2 and 1000"),
         ({"space": "raw"}, {}, ex.InvalidSetting, "no raw score"),
         ({}, {"target": "all"}, ex.InvalidSetting, "one output at a time"),
-        ({}, {"rows": []}, ex.InvalidSetting, "at least one case"),
+        ({}, {"rows": []}, ex.InvalidSetting, "no cases to explain"),
     ],
 )
 def test_what_cannot_be_done_is_refused(settings, call, error, message):

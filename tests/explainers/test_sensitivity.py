@@ -415,7 +415,7 @@ def test_one_class_is_explained_and_said():
         ({"samples": 15}, {}, ex.InvalidSetting, "between 16 and 65536"),
         ({"space": "raw"}, {}, ex.InvalidSetting, "no raw score"),
         ({}, {"target": "all"}, ex.InvalidSetting, "one output at a time"),
-        ({}, {"rows": []}, ex.InvalidSetting, "at least one case"),
+        ({}, {"rows": []}, ex.InvalidSetting, "no cases to explain"),
         ({}, {"rows": [3]}, ex.InvalidSetting, "at least two cases"),
     ],
 )

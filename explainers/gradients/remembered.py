@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Generic, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from explainers.lazily import lazily
 
@@ -27,7 +27,8 @@ class Remembered(Generic[T]):
 
     def of(self, module: torch.nn.Module, asked: Hashable, find: Callable[[], T]) -> T:
         """What is known of a module for all that the answer depends on (`asked`); else what `find` finds."""
-        children = tuple((name, id(child)) for name, child in module.named_modules())
+        # a reference to what is gone equals no other: an id would be given to the next
+        children = tuple((name, ref(child)) for name, child in module.named_modules())
         found, key = self._found.setdefault(module, {}), (children, asked)
         if key not in found:
             answer = find()

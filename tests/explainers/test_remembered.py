@@ -40,6 +40,18 @@ def test_another_child_is_another_module() -> None:
     assert known.of(module, "a", find) == 2
 
 
+def test_a_child_in_the_place_of_one_that_is_gone_is_another() -> None:
+    module, known = nn.Sequential(nn.Identity()), Remembered[int]()
+    _, find = counting()
+    place = id(module[0])
+    known.of(module, "a", find)
+    for _ in range(1000):
+        module[0] = nn.Identity()
+        if id(module[0]) == place:
+            break
+    assert known.of(module, "a", find) == 2
+
+
 def test_the_oldest_goes_first_and_an_error_leaves_nothing() -> None:
     module, known = nn.Linear(2, 2), Remembered[int]()
     _, find = counting()

@@ -92,15 +92,15 @@ def _answer(view: View, one: Made, *, asked: bool) -> tuple[Any, str]:
         partial = view.partial(one.explainer, None, one.target)
         if partial is None:
             return None, "Stopped." if asked else ""
-        return partial.result, _share(partial.result, "stopped at")
+        return partial.result, _stopped(partial.result)
     if not asked:
         return None, ""
     best = view.best(one.title, one.explainer, None, one.target)
-    return best, "computing…" if best is None else _share(best, "so far,")
+    return best, "computing…" if best is None else "so far"  # how far it is says the job, in one place
 
 
-def _share(result: ex.Explanation, what: str) -> str:
-    return f"{what} {100 * float(result.diagnostics.get('share of steps', 0.0)):.0f} % of the steps"
+def _stopped(result: ex.Explanation) -> str:
+    return f"stopped at {100 * float(result.diagnostics.get('share of steps', 0.0)):.0f} % of the steps"
 
 
 def _fits(view: View, one: Made, result: ex.Visualizations) -> bool:

@@ -42,7 +42,7 @@ CASE_PICTURE = Page(
     (Strip(), CaseList(), Picture(), MapChecks(), Classes(), RegionOfInterest(), Received()),
     {
         "wide": {
-            "columns": [0.62, 1.0, 0.8, 0.8],
+            "columns": [0.62, 1.25, 0.55, 0.8],
             "areas": [["strip", "strip", "move", "move"], ["cases", "main", "main", "side"]],
         },
         "medium": {"columns": [1.6, 1], "areas": [["strip", "move"], ["main", "side"], ["cases", "cases"]]},

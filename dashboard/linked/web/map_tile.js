@@ -11,6 +11,7 @@ import { ZOOM_STEP } from "./viewport.js";
 const TINY = 64; // px; smaller pictures show their pixels
 const PIXELS_FROM = 4; // zoom from which every picture does
 const FLATTEST = 3; // sides of a frame to each other; a longer picture has an edge of ground
+const FINEST = 8; // times that lines are drawn finer where one zooms in
 const STILL = 4; // px a press may move and still choose
 
 /** What pictures share is the zoom, the tiles, what a pointer does, and what is told when something is drawn, chosen or seen. */
@@ -47,6 +48,7 @@ export function picture({ viewport, sources, mode, drawn, keys, choose, seen, ou
   let box = { left: 0, top: 0, width: 100, height: 100 };
   let view = {};
   let due = 0;
+  let finer = 1;
 
   base.addEventListener("load", () => {
     const [high0, wide0] = tile.native?.shape ?? [base.naturalHeight, base.naturalWidth];
@@ -170,12 +172,23 @@ export function picture({ viewport, sources, mode, drawn, keys, choose, seen, ou
     const content = JSON.stringify([tile.overlay, strongest, colours]);
     if (content === painted) return;
     painted = content;
-    paint(canvas, tile.overlay, strongest, colours);
+    finer = fineness();
+    paint(canvas, tile.overlay, strongest, colours, finer);
     const [rows, columns] = tile.overlay.shape;
     stretch(canvas, tile.overlay.native, columns, rows);
   }
 
+  /** Lines stay thin at every zoom; pixels are pixels. */
+  function fineness() {
+    if (!isLarge || !tile?.overlay || chosen(tile.overlay, view.colours) !== "contour") return 1;
+    return Math.min(FINEST, 2 ** Math.round(Math.log2(viewport.scale)));
+  }
+
   function place() {
+    if (painted && fineness() !== finer) {
+      painted = "";
+      show(view);
+    }
     drawSoon();
     for (const one of [sheet, top]) setProperty(one, "transform", viewport.transform);
     frame.classList.toggle("wb-zoomed", viewport.zoomed);
@@ -188,7 +201,9 @@ export function picture({ viewport, sources, mode, drawn, keys, choose, seen, ou
    */
   async function saved({ opacity, strongest, colours }, told) {
     const [height, width] = tile.native?.shape ?? [base.naturalHeight, base.naturalWidth];
-    const times = colours === "contour" ? Math.max(1, Math.round(canvas.width / width)) : 1;
+    const unzoomed = element("canvas", "");
+    paint(unzoomed, tile.overlay, strongest, colours);
+    const times = colours === "contour" ? Math.max(1, Math.round(unzoomed.width / width)) : 1;
     const sheetOf = wholeCanvas(width * times, height * times);
     const context = sheetOf.getContext("2d");
     const [pixels, values, { overlay }] = [pictureTiles(), mapTiles(), tile];
@@ -207,7 +222,7 @@ export function picture({ viewport, sources, mode, drawn, keys, choose, seen, ou
     }
     context.imageSmoothingEnabled = Boolean(overlay.smooth);
     const [right, down] = spread(overlay.native, overlay.shape[1], overlay.shape[0]);
-    context.drawImage(canvas, 0, 0, sheetOf.width * right, sheetOf.height * down);
+    context.drawImage(unzoomed, 0, 0, sheetOf.width * right, sheetOf.height * down);
     return sheetOf;
   }
 

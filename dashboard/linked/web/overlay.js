@@ -10,14 +10,14 @@ const CONTOUR_SIDE = 448; // px of the canvas's longer side, when lines are draw
 const FULL = 127; // the largest step of a map in bytes
 const STEPS = 1016; // of strength, in which the strongest are counted; eight for each step of a map in bytes
 
-/** `strongest` is the share of the pixels to show, 1 for all; `colours` what the reader chose. */
-export function paint(canvas, overlay, strongest, colours) {
+/** `strongest` is the share of the pixels to show, 1 for all; `colours` what the reader chose; lines are so many times `finer`. */
+export function paint(canvas, overlay, strongest, colours, finer = 1) {
   const [height, width] = overlay.shape;
   const values = numbers(overlay.values);
   const strength = Float32Array.from(values, (value) => Math.max(-1, Math.min(1, value / overlay.limit)));
   const least = leastShown(strength, strongest);
   const kind = chosen(overlay, colours);
-  if (kind === "contour") return contours(canvas, strength, width, height, least);
+  if (kind === "contour") return contours(canvas, strength, width, height, least, finer);
   const steps = values instanceof Int8Array && overlay.limit === FULL ? values : null;
   if (steps) return paintSteps(canvas, steps, width, height, least, kind);
   dots(canvas, width, height, (index) => colourOf(strength[index], least, kind));
@@ -79,12 +79,12 @@ function heat(size) {
 }
 
 /** Lines of equal strength at a quarter, a half and three quarters of the limit, by marching squares. */
-function contours(canvas, strength, width, height, least) {
-  const zoom = Math.max(1, Math.round(CONTOUR_SIDE / Math.max(width, height)));
+function contours(canvas, strength, width, height, least, finer) {
+  const zoom = Math.max(1, Math.round((finer * CONTOUR_SIDE) / Math.max(width, height)));
   canvas.width = width * zoom;
   canvas.height = height * zoom;
   const context = canvas.getContext("2d");
-  context.lineWidth = Math.max(1.5, zoom / 8);
+  context.lineWidth = Math.max(1.5, zoom / finer / 8);
   for (const [sign, colour] of [[1, RAISES], [-1, LOWERS]]) {
     context.strokeStyle = `rgb(${colour.join(",")})`;
     for (const level of LEVELS.filter((one) => one >= least)) {

@@ -109,7 +109,10 @@ def on_device(module: torch.nn.Module, device: torch.device) -> Iterator[torch.n
         (b.device for b in module.buffers()), device
     )
     try:
-        module.eval()
+        with contextlib.suppress(
+            NotImplementedError
+        ):  # what torch.export made has one mode, that of its making
+            module.eval()
         for parameter, _ in wanted:
             parameter.requires_grad_(False)
         if home != device:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,7 +72,7 @@ def slopes_at_cases(
     """The score that was asked for, the module's inputs, the slopes ``(m, …)`` or ``(m, …, k)`` there, and all scores."""
     inputs = module_inputs(problem.model, problem.cases.X)
     with differentiable(problem, space) as score:
-        slopes, scores = input_gradients(score, inputs, Targets(problem), problem.device, progress)
+        slopes, scores = input_gradients(score, inputs, Targets(problem, score), problem.device, progress)
     return score, inputs, slopes, scores
 
 
@@ -119,13 +119,8 @@ def row_bytes(score: Score, inputs: Float[np.ndarray, "m *shape"], count: int, d
     """Memory of one row in a forward and a backward pass: what autograd keeps for one case, on a GPU twice."""
     if count <= FEW_ROWS:
         return inputs[:1].nbytes * 48
-    asked = (inputs.shape[1:], answering(score, device))
+    asked = (inputs.shape[1:], str(device), score.kind)
     return _ROWS.of(score.module, asked, lambda: measured_row_bytes(score, inputs, device))
-
-
-def answering(score: Score, device: torch.device) -> Hashable:
-    """What the memory of a pass depends on beside the module and the shape of a row."""
-    return str(device), score.own, score.space, score.half
 
 
 def measured_row_bytes(score: Score, inputs: Float[np.ndarray, "m *shape"], device: torch.device) -> int:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -28,6 +28,7 @@ from explainers.gradients.capture import last_call
 from explainers.gradients.inputs import module_inputs
 from explainers.lazily import lazily
 from explainers.model import Model
+from explainers.wrapping.declared import probabilities
 from explainers.wrapping.torch_module import ends_in_probability, number_type
 
 if TYPE_CHECKING:
@@ -57,6 +58,16 @@ class Score:
     space: str
     against: int | None = None
     half: bool = False
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What a pass depends on beside the module's parts: spaces and number types."""
+        return self.own, self.space, self.half, str(number_type(self.module))
+
+    @property
+    def decides(self) -> bool:
+        """Whether the highest score is the predicted class: before a sigmoid scores differ that are one probability behind it."""
+        return not (self.own == "probability" and self.space == "raw")
 
     def __call__(self, x: torch.Tensor) -> Float[torch.Tensor, "n k"]:
         """Scores; raises `ModelFailure` when the module raises or answers another shape or NaN."""
@@ -92,6 +103,8 @@ class Score:
                 f"The model answered shape {tuple(answer.shape)} for {count} cases; expected ({count},) or ({count}, k)."
             )
         scores = answer.reshape(count, -1).float()
+        if self.model.declared == self.space == self.own == "probability":
+            probabilities(scores.detach().cpu().numpy())
         if not torch.isfinite(scores).all():
             raise ModelFailure(
                 f"The model answered NaN or infinity for some of {count} cases. Check missing values in the data."

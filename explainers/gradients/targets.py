@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from explainers.explainer import Problem
+from explainers.gradients.scores import Score
 from explainers.lazily import lazily
 
 if TYPE_CHECKING:
@@ -16,12 +17,19 @@ else:
     torch = lazily("torch")
 
 
+def decide(problem: Problem, score: Score, scores: Float[np.ndarray, "m k"]) -> None:
+    """Read the predicted classes off the scores of all cases, where they tell them and nobody else did before."""
+    if problem.undecided and score.decides:
+        problem.decide(scores.argmax(axis=1))
+
+
 class Targets:
     """The targets of a problem, portion by portion, in order; predicted classes are read off the scores of each portion."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, score: Score) -> None:
         self._problem = problem
-        self._predicted = np.empty(len(problem.cases), np.int64) if problem.undecided else None
+        read_off = problem.undecided and score.decides
+        self._predicted = np.empty(len(problem.cases), np.int64) if read_off else None
 
     def of(self, part: slice, scores: Float[torch.Tensor, "n k"]) -> Int[torch.Tensor, " n"] | None:
         """The target of each case of a portion, where its scores are; ``None`` where all outputs are wanted."""

@@ -120,7 +120,7 @@ class AttentionRollout(Explainer):
         progress: Progress,
     ) -> tuple[Float[np.ndarray, "m e p"], Float[np.ndarray, "m k"]]:
         """What the answer's token has of each patch or step, for the target (``e`` = 1) or of all outputs (``e = k``), and all scores."""
-        targets = Targets(problem)
+        targets = Targets(problem, score)
 
         def compute(part: slice) -> tuple[np.ndarray, np.ndarray]:
             x = torch.tensor(inputs[part], device=problem.device)

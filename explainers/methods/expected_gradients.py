@@ -29,6 +29,7 @@ from explainers.gradients.paths.expected import expect, strata
 from explainers.gradients.paths.straight import Paths
 from explainers.gradients.result import attribution
 from explainers.gradients.scores import Score, differentiable
+from explainers.gradients.targets import decide
 from explainers.model import Model
 from explainers.progress import Progress
 from explainers.schema import Modality
@@ -62,7 +63,7 @@ class ExpectedGradients(Explainer):
             paths, reference = self._ways(problem, score)
             places = strata(paths.per_case, 2 * (self.samples // (2 * paths.per_case)), self.seed)
             scores = output_scores(score, paths.cases, problem.device)
-            problem.decide(scores.argmax(axis=1))
+            decide(problem, score, scores)
             targets = problem.targets_or_all
             base = base_values(score, paths, problem)
             values, error, spread = expect(score, paths, places, targets, problem.device, progress)

@@ -83,7 +83,7 @@ class GradCam(Explainer):
                 found = compute(score, layer, inputs, problem.targets_or_all, problem.device, progress)
                 maps, scores, known = found.maps[:, None], found.scores, _asked(found.evaluations, found.way)
             else:
-                targets = Targets(problem)
+                targets = Targets(problem, score)
                 maps, scores, known = self._from_slopes(
                     score, layer, inputs, targets, problem.device, progress
                 )

@@ -79,7 +79,7 @@ class GuidedBackprop(Explainer):
         told = stretch(progress, 0, 2 * m) if combined else progress
         with differentiable(problem, self.space) as score:
             with Guided() as guided:
-                values, scores = input_gradients(score, inputs, Targets(problem), problem.device, told)
+                values, scores = input_gradients(score, inputs, Targets(problem, score), problem.device, told)
             facts: dict[str, Any] = {"exact": True, "evaluations": (1 + combined) * m}
             if combined:
                 maps, facts["layer"] = self._maps(score, inputs, problem, stretch(progress, m, 2 * m))
@@ -100,7 +100,7 @@ class GuidedBackprop(Explainer):
                 "combine='grad-cam' needs a convolutional layer and this model has none; name a layer, or use combine='none'."
             )
         layer = map_layer(score, self.layer, torch.tensor(inputs[:1], device=problem.device))
-        targets = Targets(problem)
+        targets = Targets(problem, score)
 
         def compute(part: slice) -> np.ndarray:
             x = torch.tensor(inputs[part], device=problem.device)

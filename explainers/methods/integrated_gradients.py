@@ -20,6 +20,7 @@ Cost: one forward and backward pass for each node or section and case, times the
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -32,7 +33,7 @@ from explainers.gradients.inputs import not_numeric
 from explainers.gradients.paths.adaptive import Integral, integrate_adaptively
 from explainers.gradients.paths.baselines import completeness_gap, paths_from, scores_at_ends
 from explainers.gradients.paths.growing import integrate_in_sections
-from explainers.gradients.paths.sections import Sections, adds_up, average_in_sections
+from explainers.gradients.paths.sections import Sections, Unsuited, adds_up, average_in_sections
 from explainers.gradients.paths.straight import Collected, Paths, integrate
 from explainers.gradients.result import attribution
 from explainers.gradients.scores import Score, differentiable
@@ -118,7 +119,8 @@ class IntegratedGradients(Explainer):
         sections = Sections(score, paths, targets, problem.device)
         found = None
         if self.rule == "auto" and (memory := sections.suit()) is not None:
-            found = self._in_sections(sections, gain, outputs, memory, progress)
+            with contextlib.suppress(Unsuited):
+                found = self._in_sections(sections, gain, outputs, memory, progress)
         return found or self._at_nodes(sections, gain, outputs, progress)
 
     def _in_sections(

@@ -97,7 +97,7 @@ class LayerRelevancePropagation(Explainer):
             score = _raw(score)
             kept = layers.Weights([*score.module.parameters(), *score.module.buffers()])
             rules = relevance_rules.composite(self.composite, self.epsilon, self.gamma)
-            targets = Targets(problem)
+            targets = Targets(problem, score)
             unruled: set[str] = set()
 
             def compute(part: slice) -> tuple[np.ndarray, np.ndarray]:

@@ -31,6 +31,7 @@ from explainers.gradients.inputs import module_inputs, not_numeric
 from explainers.gradients.paths.noise import Noisy, PairSums, add_pairs
 from explainers.gradients.result import attribution
 from explainers.gradients.scores import Score, differentiable
+from explainers.gradients.targets import decide
 from explainers.model import Model
 from explainers.progress import Progress
 from explainers.sampling.steps import in_rounds, stretch
@@ -67,7 +68,7 @@ class SmoothGrad(Explainer):
         noisy = self._noisy(problem)
         with differentiable(problem, self.space) as score:
             scores = output_scores(score, noisy.cases, problem.device)
-            problem.decide(scores.argmax(axis=1))
+            decide(problem, score, scores)
             targets = problem.targets_or_all
             shape = noisy.cases.shape if targets is not None else (*noisy.cases.shape, scores.shape[1])
             sums = PairSums(self.variant, shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 
 import numpy as np
@@ -387,6 +388,59 @@ def test_the_way_found_for_another_picture_is_not_trusted_blindly():
         wanted = np.einsum("chw,c->hw", features, weights)
         np.testing.assert_allclose(result.diagnostics["map"][0, 0], wanted, rtol=1e-3, atol=1e-6)
     assert ways == ["behind the layer", "whole network", "behind the layer"]
+
+
+class LeavesEarly(nn.Module):
+    """Bright pictures go through the last convolution twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last, self.read = (
+            nn.Conv2d(1, 4, 3, padding=1),
+            nn.Conv2d(4, 4, 3, padding=1),
+            nn.Linear(4, 3),
+        )
+
+    def forward(self, x):
+        h = torch.relu(self.last(torch.relu(self.first(x))))
+        if bool(x.mean() > 0.6):
+            h = torch.relu(self.last(h))
+        return self.read(h.amax((2, 3)))
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_picture_that_calls_the_layer_another_number_of_times_has_a_way_of_its_own(together):
+    torch.manual_seed(0)
+    net = LeavesEarly().eval()
+    X = pictures(3)
+    X[0] += 0.5
+    X[1] *= 0.5
+    data, explainer = ex.Dataset.from_images(X), ex.GradCam("last", variant="ablation", relu=False)
+    alone = [
+        ex.explain(wrap(copy.deepcopy(net)), data, explainer, rows=[row], target="b").values[0]
+        for row in range(3)
+    ]
+    model = wrap(net)
+    parts = [[0, 1, 2]] if together else [[0], [1], [2]]
+    found = np.concatenate(
+        [ex.explain(model, data, explainer, rows=rows, target="b").values for rows in parts]
+    )
+    assert np.abs(alone[1]).max() > 0
+    np.testing.assert_allclose(found, alone, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("kind", "least"), [(torch.float16, 0.99), (torch.bfloat16, 0.95), (torch.float64, 0.99999)]
+)
+@pytest.mark.parametrize("variant", ["grad-cam", "eigen", "all", "score", "ablation"])
+def test_modules_in_other_number_types_have_nearly_the_same_maps(variant, kind, least):
+    net = network(
+        nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 3), seed=5
+    )  # fmt: skip
+    data, explainer = images(), ex.GradCam("1", variant=variant, relu=False)
+    exact = ex.explain(wrap(net), data, explainer, target="a").values.ravel()
+    found = ex.explain(wrap(copy.deepcopy(net).to(kind)), data, explainer, target="a").values.ravel()
+    assert exact @ found / np.linalg.norm(exact) / np.linalg.norm(found) > least
 
 
 def test_the_second_time_the_whole_network_is_asked_once():

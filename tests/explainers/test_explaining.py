@@ -11,6 +11,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from torch import nn
 
 from explainers import (
     Attribution,
@@ -23,6 +25,7 @@ from explainers import (
     Problem,
     Progress,
     Request,
+    Saliency,
     SchemaMismatch,
     applicable,
     explain,
@@ -306,3 +309,25 @@ def test_equal_requests_are_equal_and_different_ones_are_not() -> None:
     ]
     assert len({first, *others}) == 1 + len(others)
     assert pickle.loads(pickle.dumps(first)) == first
+
+
+class OneMode(nn.Module):
+    """Like a module that torch has exported: its mode cannot be changed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2, 1)
+
+    def train(self, mode: bool = True) -> OneMode:
+        raise NotImplementedError("Calling eval() is not supported yet.")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        answer: torch.Tensor = self.linear(x)
+        return answer
+
+
+def test_a_module_of_one_mode_is_explained_in_it() -> None:
+    module, frame = OneMode(), pd.DataFrame({"x": [1.0, 2.0], "y": [0.0, 1.0]})
+    model, held = Model.wrap(module), Dataset.from_frame(frame)
+    slopes = explain(model, held, Saliency(), rows=[0]).values
+    np.testing.assert_allclose(slopes, module.linear.weight.detach().numpy(), rtol=1e-6)

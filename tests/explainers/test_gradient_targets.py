@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 import explainers as ex
 from explainers import device
@@ -78,6 +80,41 @@ def test_in_half_precision_the_class_is_that_of_full_precision():
 def test_a_target_that_is_named_is_not_decided(target):
     case = cnn_three_classes()
     assert not ex.Problem(case.model, case.data, case.data, target, None, torch.device("cpu")).undecided
+
+
+def saturated():
+    """Three sigmoids that are all 1: the first class is predicted, and the scores before them tell others apart."""
+    module = nn.Sequential(nn.Linear(2, 3), nn.Sigmoid())
+    with torch.no_grad():
+        module[0].weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 2.0]]))
+        module[0].bias.fill_(60)
+    frame = pd.DataFrame({"x": [1.0, -2.0, 0.5], "y": [0.2, 3.0, 4.0]})
+    return ex.Model.wrap(module, classes=("a", "b", "c")), ex.Dataset.from_frame(frame)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [ex.Saliency(space="raw"), ex.IntegratedGradients(space="raw"), ex.LayerRelevancePropagation(), ex.DeepLift(), ex.Saliency()],
+    ids=repr,
+)  # fmt: skip
+def test_where_probabilities_are_one_the_class_is_that_of_the_model(method):
+    model, data = saturated()
+    assert (model.predict(data.X) == 1).all()
+    assert set(ex.explain(model, data, method, device="cpu").targets) == {"a"}
+
+
+@pytest.mark.parametrize("target", [None, "b"])
+@pytest.mark.parametrize(
+    "method", [ex.Saliency(), ex.IntegratedGradients(), ex.LayerRelevancePropagation()], ids=repr
+)
+def test_declared_probabilities_are_checked_on_the_way(method, target):
+    module = nn.Linear(2, 3)
+    with torch.no_grad():
+        module.weight.mul_(50)
+    model = ex.Model.wrap(module, classes=("a", "b", "c"), output="probability")
+    data = ex.Dataset.from_frame(pd.DataFrame({"x": [1.0, -2.0], "y": [0.2, 3.0]}))
+    with pytest.raises(ex.ModelFailure, match="Probabilities are declared, but the model answered"):
+        ex.explain(model, data, method, target=target, device="cpu")
 
 
 def test_of_two_classes_the_positive_one_needs_no_decision():

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pandas as pd
+import torch
 from torch import nn
 
 import explainers as ex
@@ -72,6 +77,56 @@ def test_a_module_is_forgotten_with_what_was_found() -> None:
     del module
     gc.collect()
     assert len(known._found) == 0
+
+
+def test_threads_that_ask_at_once_are_all_answered() -> None:
+    modules, known, wrong = [nn.Linear(2, 2) for _ in range(3)], Remembered[int](), []
+
+    def ask() -> None:
+        for i in range(600):
+            key = i % (2 * remembered.KEPT)
+            if known.of(modules[i % 3], key, lambda key=key: key) != key:  # type: ignore[misc]
+                wrong.append(key)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(6) as pool:
+            for done in [pool.submit(ask) for _ in range(6)]:
+                done.result()
+    finally:
+        sys.setswitchinterval(before)
+    assert wrong == []
+
+
+class Either(nn.Module):
+    """A rectifier for some cases and a smooth step for others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 8), nn.Linear(8, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.first(x)
+        answer: torch.Tensor = self.last(torch.relu(h) if bool(x[:, 0].mean() > 0) else torch.tanh(h))
+        return answer
+
+
+def test_the_rule_does_not_depend_on_what_was_explained_before() -> None:
+    torch.manual_seed(0)
+    data = ex.Dataset.from_frame(pd.DataFrame({"a": [-2.0, 2.0], "b": [1.0, -1.0], "c": [0.5, 0.7]}))
+    net = Either()
+    alone = [
+        ex.explain(ex.Model.wrap(copy.deepcopy(net)), data, ex.IntegratedGradients(), rows=[row])
+        for row in (0, 1)
+    ]
+    assert [found.diagnostics["rule"] for found in alone] == ["nodes", "sections"]
+    for order in ((0, 1), (1, 0)):
+        model = ex.Model.wrap(copy.deepcopy(net))
+        for row in order:
+            found = ex.explain(model, data, ex.IntegratedGradients(), rows=[row])
+            assert found.diagnostics["rule"] == alone[row].diagnostics["rule"]
+            np.testing.assert_array_equal(found.values, alone[row].values)
 
 
 def test_the_second_explanation_asks_for_what_it_says_and_no_more() -> None:

@@ -47,21 +47,26 @@ def activation_maps(
     with torch.set_grad_enabled(sloped), graph_start(layer.module) as call:
         scores = score(x)
     output = layer.checked(call.output, len(x))
-    features = layer.maps(output.detach())
+    features = _single(layer.maps(output.detach()))
     chosen = targets(scores)
     slopes = features.new_zeros(()).expand(*features.shape, 1 if chosen is not None else scores.shape[1])
     if sloped:
         found = gradients(scores, output, chosen)
-        slopes = layer.maps(found if chosen is None else found[..., None], beyond=1)
+        slopes = _single(layer.maps(found if chosen is None else found[..., None], beyond=1))
     maps = torch.stack([VARIANTS[name](features, slopes) for name in variants], dim=1)
     return maps, scores.detach(), bool((features < 0).any())
+
+
+def _single(values: torch.Tensor) -> torch.Tensor:
+    """Half precision as float32: sums need the digits, and eigenvectors there are none of."""
+    return values.float() if values.element_size() < 4 else values
 
 
 def weighed(
     features: Float[torch.Tensor, "n c h w"], weights: Float[torch.Tensor, "n c e"]
 ) -> Float[torch.Tensor, "n e h w"]:
-    """Σ_k w_k A_k."""
-    return torch.einsum("nchw,nce->nehw", features, weights)
+    """Σ_k w_k A_k; of a module in half precision the weights may be more exact."""
+    return torch.einsum("nchw,nce->nehw", features.to(weights.dtype), weights)
 
 
 def grad_cam(

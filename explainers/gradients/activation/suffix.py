@@ -13,6 +13,7 @@ not come out, the whole network is asked.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -132,10 +133,20 @@ class Behind:
         return cls(score, layer, Before({}, 0), "whole")
 
     def seen(self, x: Float[torch.Tensor, "1 c h w"]) -> Picture:
-        """One pass of a picture that keeps what is needed for later ones."""
-        picture = Picture(x)
-        with _hooked(self.layer.module, _noted_in(picture)):
+        """One pass of a picture that keeps what is needed for later ones; one that calls other parts gets a way of its own."""
+        picture, calls = Picture(x), [0]
+
+        def count(*_: Any) -> None:
+            calls[0] += 1
+
+        with _hooked(self.layer.module, _noted_in(picture)), _hooked(self.layer.module, count):
             picture.scores = self.kept(picture)
+        kept = {module: len(answers) for module, answers in picture.kept.items()}
+        if self.way != "whole" and (calls[0], kept) != (self.before.layer_calls, dict(self.before.calls)):
+            found, picture = _tried(self.score, self.layer, x)
+            self.before, self.way = found.before, found.way
+        elif self.before.layer_calls:
+            self.before = dataclasses.replace(self.before, layer_calls=calls[0])
         self.layer.checked(picture.output, 1)
         return picture
 
@@ -215,7 +226,8 @@ def behind(score: Score, layer: MapLayer, x: Float[torch.Tensor, "1 c h w"]) -> 
         seen.append(picture)
         return part.before, part.way
 
-    part = Behind(score, layer, *_PARTS.of(score.module, (layer.name, x.shape[1:]), find))
+    asked = (layer.name, x.shape[1:], str(x.device), score.kind)
+    part = Behind(score, layer, *_PARTS.of(score.module, asked, find))
     return part, seen[0] if seen else part.seen(x)
 
 

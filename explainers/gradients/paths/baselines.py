@@ -12,6 +12,7 @@ from explainers.gradients.differentiate import FEW_ROWS, output_scores
 from explainers.gradients.inputs import module_inputs
 from explainers.gradients.paths.straight import Paths
 from explainers.gradients.scores import Score
+from explainers.gradients.targets import decide
 from explainers.masking import replacement
 
 
@@ -46,10 +47,10 @@ def scores_at_ends(
     m = len(paths.cases)
     if m + len(flat) > FEW_ROWS:
         scores = output_scores(score, paths.cases, problem.device)
-        problem.decide(scores.argmax(axis=1))
+        decide(problem, score, scores)
         return scores, base_values(score, paths, problem)
     scores = output_scores(score, np.concatenate([paths.cases, flat]), problem.device)
-    problem.decide(scores[:m].argmax(axis=1))
+    decide(problem, score, scores[:m])
     return scores[:m], _base(scores[m:], paths, problem)
 
 

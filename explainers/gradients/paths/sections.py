@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from explainers.device import over_chunks
-from explainers.gradients.differentiate import answering, gradients, measured_row_bytes, on
+from explainers.gradients.differentiate import gradients, measured_row_bytes, on
 from explainers.gradients.paths.adaptive import ROUNDING
 from explainers.gradients.paths.straight import Collected, Paths, column
 from explainers.gradients.remembered import Remembered
@@ -26,17 +26,28 @@ from explainers.progress import Progress
 
 if TYPE_CHECKING:
     import torch
+
+    from explainers.gradients.rules.secants import Secants
 else:
     torch = lazily("torch")
 
 #: Share of the difference that sections may miss by rounding; more, and a step of the module is not what it seems.
 UNEXPLAINED = 1e-4
 
-#: Memory of a row of modules that sections suit, ``None`` for the others.
-_SUITED: Remembered[int | None] = Remembered()
+#: Memory of a row of modules that sections suit.
+_SUITED: Remembered[int] = Remembered()
 
 #: Takes places in the list of paths that was asked for, and what their sections (perhaps not all of them) contribute.
 Add = Callable[[Int[np.ndarray, " p"], np.ndarray], None]
+
+
+class Unsuited(Exception):
+    """A step without a secant, or none whose slope jumps."""
+
+
+def _require_suited(met: Secants) -> None:
+    if met.missed or not met.kinked:
+        raise Unsuited
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,16 +60,20 @@ class Sections:
     device: torch.device
 
     def suit(self) -> int | None:
-        """Memory of a row, where the module has slopes that jump and every step a secant; asked with one row, once for a module."""
-        asked = (self.paths.cases.shape[1:], answering(self.score, self.device))
-        return _SUITED.of(self.score.module, asked, self._tried)
+        """Memory of a row, where the module has slopes that jump and every step a secant: one row tells, the first time."""
+        asked = (self.paths.cases.shape[1:], str(self.device), self.score.kind)
+        try:
+            return _SUITED.of(self.score.module, asked, self._tried)
+        except Unsuited:
+            return None
 
-    def _tried(self) -> int | None:
+    def _tried(self) -> int:
         from explainers.gradients.rules.secants import Secants
 
         with Secants(1) as met:
             memory = measured_row_bytes(self.score, self.paths.cases, self.device)
-        return memory if met.kinked and not met.missed else None
+        _require_suited(met)
+        return memory
 
     def contribute(
         self,
@@ -68,7 +83,10 @@ class Sections:
         memory: int,
         progress: Progress,
     ) -> int:
-        """Give `add` what these paths contribute, in so many sections each; the paths ascend. Returns how many rows that took."""
+        """Give `add` what these paths contribute, in so many sections each; the paths ascend. Returns how many rows that took.
+
+        Raises `Unsuited` where a case goes another way through the module.
+        """
         ends = np.cumsum(counts)
 
         def compute(part: slice) -> int:
@@ -105,8 +123,9 @@ class Sections:
         # of one path nothing is copied row by row: its pictures may be large
         sides = (start, end) if len(path) == 1 else (start[place], end[place])
         x = torch.lerp(*sides, t).requires_grad_()
-        with Secants(len(x)):
+        with Secants(len(x)) as met:
             scores = self.score(x)
+        _require_suited(met)  # it was another case that told
         targets = on(self.targets, path[which] // self.paths.per_case, self.device)
         slopes = gradients(scores, x, targets).contiguous()  # that of a sum is one number, expanded
         slopes[torch.from_numpy(begins).to(self.device)] = 0  # where a path begins no section ends

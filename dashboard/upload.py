@@ -219,7 +219,8 @@ def _preview(model: ex.Model | None, data: ex.Dataset, model_file: Any, data_fil
         if model_file is not None and data.modality == "image":
             usable = pictures.ask(data, _both(model_file, data_file))
     if model is None:
-        st.info("Now drop the model these data belong to.")
+        if model_file is None:  # one that was refused has been told of above
+            st.info("Now drop the model these data belong to.")
         return
     if not usable:
         st.markdown(":material/close: What the model expects cannot be used as it is written: see above")

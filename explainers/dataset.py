@@ -95,7 +95,7 @@ class Dataset:
         labels: Sequence[Any] | np.ndarray | None = None,
         *,
         role: Sequence[str] | np.ndarray | None = None,
-        pixel_scale: float | None = None,
+        pixel_scale: float | int | None = None,
     ) -> Dataset:
         """Images ``(n, h, w)``, ``(n, h, w, c)`` or ``(n, c, h, w)``; the model is given ``pixels / pixel_scale``.
 

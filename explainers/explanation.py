@@ -345,7 +345,7 @@ def _short(value: Any) -> str:
     if isinstance(value, tuple | list) and len(value) > 4:
         return f"<{len(value)}>"
     if isinstance(value, tuple | list):
-        return f"({', '.join(map(_short, value))})"
+        return f"({', '.join(map(_short, value))}{',' * (len(value) == 1)})"
     return repr(value)
 
 

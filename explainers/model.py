@@ -294,7 +294,7 @@ def _outcomes(y: np.ndarray) -> np.ndarray:
     try:
         return np.asarray(y, dtype=np.float64)
     except (ValueError, TypeError) as error:
-        strange = ", ".join(sorted({repr(value) for value in y})[:5])
+        strange = ", ".join(sorted({repr(getattr(value, "item", lambda v=value: v)()) for value in y})[:5])
         raise SchemaMismatch(
             f"The target column holds {strange}, and the model seems to answer numbers, not classes. If its answers are "
             "scores of classes, declare that: output='raw' for logits, 'probability' for probabilities."

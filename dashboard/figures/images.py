@@ -131,7 +131,7 @@ def class_bars(
         plain_text(classes[place] if place < len(classes) else f"output {place}", 24) for place in shown
     ]
     low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
-    ends = [0.0, 122.0] if space == "probability" else [1.3 * low, 1.3 * high or 1.0]
+    ends = [0.0, 132.0] if space == "probability" else [1.3 * low, 1.3 * high or 1.0]
     bars = marks.Bar(
         x=values, y=np.arange(len(shown)), orientation="h", customdata=shown, cliponaxis=False,
         marker={"color": [ACCENT if place == target else NEUTRAL for place in shown], "line": {"width": 0}},

@@ -46,12 +46,12 @@ def assemble(
         )
     except ex.ExplainerError as error:
         return None, [*checks, Check("The columns can be used as said", False, str(error))]
-    checks.append(
-        _checked("Model and data fit together, and a prediction was tried", lambda: check(model, cases))
-    )
+    tried = _checked("Model and data fit together, and a prediction was tried", lambda: check(model, cases))
+    checks.append(_with_a_way(tried, _other_size(model, cases)))
     if cases.y is not None:
         truth = cases.y
-        checks.append(_checked("The true outcome fits the model's answers", lambda: model.truth(truth)))
+        fits = _checked("The true outcome fits the model's answers", lambda: model.truth(truth))
+        checks.append(_with_a_way(fits, _other_names(model, cases)))
     else:
         checks.append(Check("No true outcome: nothing will be said of how well the model does", True, ""))
     if not all(check.holds for check in checks):
@@ -66,6 +66,32 @@ def assemble(
         private=True,
     )
     return opened, checks
+
+
+def _with_a_way(check: Check, way: str) -> Check:
+    """Where something does not hold, what in the form above mends it."""
+    return check if check.holds or not way else dataclasses.replace(check, text=f"{check.text} {way}")
+
+
+def _other_size(model: ex.Model, cases: ex.Dataset) -> str:
+    """Where pictures differ from what the model takes in their sides alone."""
+    wanted, shape = model.inputs, cases.schema.shape
+    if (
+        cases.modality != "image"
+        or not isinstance(wanted, tuple)
+        or len(wanted) != 3
+        or wanted[0] != shape[0]
+    ):
+        return ""
+    sides = " × ".join(str(side or found) for side, found in zip(wanted[1:], shape[1:], strict=True))
+    return f"Write {sides} into “Size” above, and the pictures are resized to it."
+
+
+def _other_names(model: ex.Model, cases: ex.Dataset) -> str:
+    """Where labels are not the model's classes, or its answers were taken for numbers."""
+    if model.task == "classification":
+        return "Names of the classes are given above, in the order of the model's outputs."
+    return "That is chosen above, under “What does it return?”." if cases.modality == "image" else ""
 
 
 def _checked(title: str, check: Any) -> Check:

@@ -10,6 +10,7 @@ from dashboard import trust
 from dashboard.figures.numbers import Scale, counted, number, percent
 from dashboard.figures.performance import calibration, confusion, residuals
 from dashboard.figures.text import plain_text
+from dashboard.panels.order_of_names import better_order
 from dashboard.panels.panel import Block, Event
 from dashboard.selection import Selection
 from dashboard.view import View
@@ -65,7 +66,7 @@ class Facts:
                 },
             ]
         found = _performance(view)
-        return [*blocks, _figures(found), *_pictures(view)]
+        return [*blocks, *_order_of_names(view), _figures(found), *_pictures(view)]
 
     def apply(self, event: Event, view: View) -> Selection:
         return view.selection
@@ -101,6 +102,29 @@ def _answers(view: View) -> list[str]:
         told = f"{_RETURNS[own]} (as whyboard found it; the model's file does not say)"
     doubt = model.doubt(view.predictions) if view.truth is None else ""
     return [f"{text[:1].upper()}{text[1:]}." for text in (told, doubt) if text]
+
+
+def _order_of_names(view: View) -> list[Block]:
+    """A warning where the same answers would be right far more often if its classes stood in another order."""
+    if not view.classifies or view.truth is None:
+        return []
+    rows = view.workspace.rows
+    order = better_order(view.decided[rows], view.truth[rows], len(view.model.classes))
+    if order is None:
+        return []
+    names = ", ".join(plain_text(view.model.classes[place], 40) for place in order.places)
+    text = (
+        f"Named in the order {names}, its answers would be right for {100 * order.share:.0f} % of the cases instead of "
+        f"{100 * order.own:.0f} %. Were the names of the classes given in another order than the model's outputs?"
+    )
+    return [
+        {
+            "id": "facts.order",
+            "kind": "text",
+            "area": Facts.area,
+            "items": [{"style": "warning", "text": text}],
+        }
+    ]
 
 
 def _performance(view: View) -> ex.Performance:

@@ -65,6 +65,7 @@ class PicturesTogether:
                 "tile_size": 220,
                 "tools": True,
                 "opacity": 0.6,
+                "colours": "auto",
                 "click": True,
             }
             | footer,
@@ -97,6 +98,7 @@ def _tile(
     if result is not None:
         values = np.asarray(result.values).mean(axis=0)
         tile["overlay"] = overlay_values(values, limit) | {"smooth": values.shape[-1] >= TINY}
+        tile["grey"] = True  # a picture's own colours would be taken for the map's
     else:
         tile["caption"] = "computing…"
     return tile

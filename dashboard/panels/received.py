@@ -19,8 +19,9 @@ SIDE, MOST_CHANNELS = 96, 8
 #: What to look for among three channels.
 ORDER = (
     "If the model was trained on another order of channels than red, green, blue, it sees the wrong colours: "
-    'declare order = "reversed" in the workspace.'
 )
+IN_THE_WORKSPACE = 'declare order = "reversed" in the workspace.'
+WHERE_IT_IS_OPENED = "choose “reversed” under “Order of channels” where you open it."
 REVERSED = "“together” shows the first channel as red: with the order reversed, red and blue are exchanged."
 
 #: How the order of three channels reads on a screen.
@@ -107,7 +108,8 @@ def _said(view: View, image: np.ndarray) -> list[dict[str, Any]]:
     if channels == 3:
         prepared = view.model.preparation
         reverse = prepared is not None and prepared.order == "reversed"
-        lines.append({"style": "caption", "text": REVERSED if reverse else ORDER})
+        way = WHERE_IT_IS_OPENED if view.workspace.private else IN_THE_WORKSPACE
+        lines.append({"style": "caption", "text": REVERSED if reverse else ORDER + way})
     return lines
 
 

@@ -63,7 +63,7 @@ def _area(scores: Float[np.ndarray, "*r s"], shares: Float[np.ndarray, " s"]) ->
     return np.asarray((scores[..., 1:] + scores[..., :-1]) @ np.diff(shares) / 2)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Faithfulness:
     """How the score follows a map of one picture.
 
@@ -86,6 +86,9 @@ class Faithfulness:
     target: Any
     evaluations: int
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"Faithfulness({self.sentence})"
 
     @property
     def beaten(self) -> tuple[int, int]:

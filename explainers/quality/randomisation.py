@@ -42,7 +42,7 @@ ALIKE = 0.5
 DRAWS = 40
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Randomisation:
     """How much of a map is left when the weights are scrambled.
 
@@ -60,6 +60,9 @@ class Randomisation:
     floor: Float[np.ndarray, " draws"]
     among: float
     targets: tuple[Any, ...]
+
+    def __repr__(self) -> str:
+        return f"Randomisation({self.sentence})"
 
     @property
     def similarity(self) -> Float[np.ndarray, " stages"]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from plotly.utils import PlotlyJSONEncoder
 from sklearn.ensemble import (
@@ -796,3 +797,22 @@ def test_the_line_of_code_names_the_sample_that_was_taken(
         named = eval(rows, {"np": np, "data": view.data})
         assert tuple(named.tolist()) == importance.browse_sample(view, 150)
         assert len(code) < 250
+
+
+def test_names_in_another_order_than_the_outputs_are_noticed(look: Look) -> None:
+    def told(classes: str) -> str:
+        net = nn.Sequential(nn.Linear(3, 3, bias=False))
+        with torch.no_grad():
+            net[0].weight.copy_(5 * torch.eye(3))
+        opened = workspace(ex.Model.wrap(net, tuple(classes)), data)
+        return " ".join(item["text"] for b in Facts().blocks(look(opened)) for item in b.get("items", []))
+
+    places = np.tile([0, 1, 2], 8)
+    frame = pd.DataFrame(np.eye(3)[places], columns=list("pqr"))
+    frame["label"] = np.array(list("xyz"))[places]
+    data = ex.Dataset.from_frame(frame, target="label")
+    assert "another order" not in told("xyz")
+    assert (
+        "Named in the order x, y, z, its answers would be right for 100 % of the cases instead of 0 %"
+        in told("yzx")
+    )

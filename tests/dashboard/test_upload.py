@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+import torch
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -334,3 +336,22 @@ def test_pictures_open_with_a_network_for_them() -> None:
     assert failed(checks) == []
     assert workspace is not None
     assert workspace.data.modality == "image"
+
+
+def test_what_mends_an_upload_of_pictures_is_named_as_the_form_names_it() -> None:
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 8), torch.nn.Flatten())
+    scores = dataclasses.replace(ex.Model.wrap(net), inputs=(3, 8, 8))
+    labels = np.array(["red", "blue", "green"])
+
+    def told(model: ex.Model, side: int = 8) -> str:
+        data = ex.Dataset.from_images(np.zeros((3, side, side, 3), np.uint8), labels)
+        _, checks = assemble(model, data, None, (), "pictures.npz")
+        return " ".join(check.text for check in checks if not check.holds)
+
+    assert "holds 'blue', 'green', 'red', and the model seems to answer numbers" in told(scores)
+    assert told(scores).endswith("chosen above, under “What does it return?”.")
+    classifier = dataclasses.replace(ex.Model.wrap(net, classes=("0", "1", "2")), inputs=(3, 8, 8))
+    assert told(classifier).endswith(
+        "Names of the classes are given above, in the order of the model's outputs."
+    )
+    assert "Write 8 × 8 into “Size” above" in told(classifier.with_classes(("red", "blue", "green")), side=16)

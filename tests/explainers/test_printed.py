@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import explainers as ex
-from tests.cases import CASES, mlp_one_logit, vision_transformer
+from tests.cases import CASES, cnn_three_classes, mlp_one_logit, vision_transformer
 
 
 def test_data_say_how_many_of_what() -> None:
@@ -36,6 +36,16 @@ def test_results_say_their_shapes_and_their_method() -> None:
         "Attribution(values=<2 × 1 × 8 × 8>, base_value=<2>, output=<2>, space='raw', targets=('b', 'b'); "
         "by Saliency(space='auto'))"
     )
+
+
+def test_measures_of_a_map_are_printed_as_their_sentence() -> None:
+    case = cnn_three_classes()
+    found = ex.explain(case.model, case.data, ex.Saliency(), rows=[0], target="b")
+    assert "targets=('b',)" in repr(found)
+    followed = ex.faithfulness(case.model, case.data, found, 0, steps=4, randoms=3)
+    assert repr(followed) == f"Faithfulness({followed.sentence})"
+    scrambled = ex.randomisation_check(case.model, case.data, ex.Saliency(), [0], "b", stages=1, repeats=1)
+    assert repr(scrambled) == f"Randomisation({scrambled.sentence})"
 
 
 @pytest.mark.parametrize("name", sorted(CASES))

@@ -3,7 +3,7 @@
 import { drawAll, layer, placeOf, wholeCanvas } from "./detail.js";
 import { element, freshId, setAttribute, setPicture, setProperty, setText } from "./dom.js";
 import { describe } from "./legend.js";
-import { chosen, paint } from "./overlay.js";
+import { chosen, fineness, paint } from "./overlay.js";
 import { Drawing, regionLayer } from "./region.js";
 import { leastAt, readMap, readPicture } from "./tiles.js";
 import { ZOOM_STEP } from "./viewport.js";
@@ -11,7 +11,6 @@ import { ZOOM_STEP } from "./viewport.js";
 const TINY = 64; // px; smaller pictures show their pixels
 const PIXELS_FROM = 4; // zoom from which every picture does
 const FLATTEST = 3; // sides of a frame to each other; a longer picture has an edge of ground
-const FINEST = 8; // times that lines are drawn finer where one zooms in
 const STILL = 4; // px a press may move and still choose
 
 /** What pictures share is the zoom, the tiles, what a pointer does, and what is told when something is drawn, chosen or seen. */
@@ -162,7 +161,7 @@ export function picture({ viewport, sources, mode, drawn, keys, choose, seen, ou
   }
 
   /** Opacity is the canvas's own; only the share shown, colours and new values need new pixels. */
-  function show(now) {
+  function show(now, again = false) {
     view = now;
     drawSoon();
     const { opacity, strongest, colours } = now;
@@ -170,25 +169,16 @@ export function picture({ viewport, sources, mode, drawn, keys, choose, seen, ou
     if (!tile.overlay) return;
     setProperty(canvas, "opacity", String(opacity));
     const content = JSON.stringify([tile.overlay, strongest, colours]);
-    if (content === painted) return;
+    if (content === painted && !again) return;
     painted = content;
-    finer = fineness();
+    if (isLarge) finer = fineness(tile.overlay, colours, viewport.scale);
     paint(canvas, tile.overlay, strongest, colours, finer);
     const [rows, columns] = tile.overlay.shape;
     stretch(canvas, tile.overlay.native, columns, rows);
   }
 
-  /** Lines stay thin at every zoom; pixels are pixels. */
-  function fineness() {
-    if (!isLarge || !tile?.overlay || chosen(tile.overlay, view.colours) !== "contour") return 1;
-    return Math.min(FINEST, 2 ** Math.round(Math.log2(viewport.scale)));
-  }
-
   function place() {
-    if (painted && fineness() !== finer) {
-      painted = "";
-      show(view);
-    }
+    if (isLarge && painted && fineness(tile.overlay, view.colours, viewport.scale) !== finer) show(view, true);
     drawSoon();
     for (const one of [sheet, top]) setProperty(one, "transform", viewport.transform);
     frame.classList.toggle("wb-zoomed", viewport.zoomed);

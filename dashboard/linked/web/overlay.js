@@ -7,6 +7,7 @@ const LOWERS = [67, 147, 195]; // #4393C3
 const HEAT = [[20, 11, 52], [132, 32, 107], [229, 92, 48], [246, 215, 70]];
 const LEVELS = [0.25, 0.5, 0.75];
 const CONTOUR_SIDE = 448; // px of the canvas's longer side, when lines are drawn
+const FINEST = 8; // times that lines are drawn finer where one zooms in
 const FULL = 127; // the largest step of a map in bytes
 const STEPS = 1016; // of strength, in which the strongest are counted; eight for each step of a map in bytes
 
@@ -76,6 +77,12 @@ function heat(size) {
   const at = size * (HEAT.length - 1);
   const low = Math.min(Math.floor(at), HEAT.length - 2);
   return HEAT[low].map((start, channel) => start + (HEAT[low + 1][channel] - start) * (at - low));
+}
+
+/** How many times finer lines are drawn at a zoom, so that they stay thin; pixels are pixels. */
+export function fineness(overlay, colours, zoom) {
+  if (!overlay || chosen(overlay, colours) !== "contour") return 1;
+  return Math.min(FINEST, 2 ** Math.round(Math.log2(zoom)));
 }
 
 /** Lines of equal strength at a quarter, a half and three quarters of the limit, by marching squares. */

@@ -46,7 +46,8 @@ def header() -> None:
     else:
         st.query_params["own"] = "1"  # by which a reload knows what is gone
     # a column that stays empty leaves its room to the names of the models
-    wide = (2.6, 1.6, 1.2, 1.2, 1.4) if _has_scales(view) else (2.4, 2.6, 1.4, 0.1, 1.4)
+    scales = _has_scales(view)
+    wide = (2.6, 1.6, 1.2, 1.2, 1.4) if scales else (2.4, 2.6, 1.4, 0.1, 1.4)
     title, model, target, scale, threshold = st.columns(wide, vertical_alignment="bottom")
     with title:
         st.markdown(
@@ -58,7 +59,7 @@ def header() -> None:
     with target:
         _targets(view)
     with scale:
-        if _has_scales(view):
+        if scales:
             _scales(view)
     with threshold:
         _threshold(view)

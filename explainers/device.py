@@ -109,9 +109,8 @@ def on_device(module: torch.nn.Module, device: torch.device) -> Iterator[torch.n
         (b.device for b in module.buffers()), device
     )
     try:
-        with contextlib.suppress(
-            NotImplementedError
-        ):  # what torch.export made has one mode, that of its making
+        # what torch.export made has one mode, that of its making
+        with contextlib.suppress(NotImplementedError):
             module.eval()
         for parameter, _ in wanted:
             parameter.requires_grad_(False)

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from explainers import answers, fitting
+from explainers import answers, compatibility
 from explainers.digest import random_digest
 from explainers.errors import (
     ExplainerError,
@@ -276,11 +276,11 @@ class Model:
         """Why model and data do not fit, in one sentence that names the columns; ``None`` where they do."""
         if data.modality == "table":
             return self.columns_mismatch(data.schema.names)
-        return fitting.of_cases(self.inputs, data.schema.shape)
+        return compatibility.of_cases(self.inputs, data.schema.shape)
 
     def columns_mismatch(self, names: tuple[str, ...]) -> str | None:
         """Why columns of these names are not the model's, in one sentence; ``None`` where they are, or more than them."""
-        return fitting.of_columns(self.features, self.inputs, names)
+        return compatibility.of_columns(self.features, self.inputs, names)
 
     def check(self, data: Dataset) -> None:
         """Try two rows; raise `SchemaMismatch` or `ModelFailure` with what does not fit."""

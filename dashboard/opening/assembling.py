@@ -81,6 +81,7 @@ def _other_size(model: ex.Model, cases: ex.Dataset) -> str:
         or not isinstance(wanted, tuple)
         or len(wanted) != 3
         or wanted[0] != shape[0]
+        or all(side in (None, found) for side, found in zip(wanted, shape, strict=True))
     ):
         return ""
     sides = " × ".join(str(side or found) for side, found in zip(wanted[1:], shape[1:], strict=True))

@@ -19,7 +19,7 @@ else:
 
 def decide(problem: Problem, score: Score, scores: Float[np.ndarray, "m k"]) -> None:
     """Read the predicted classes off the scores of all cases, where they tell them and nobody else did before."""
-    if problem.undecided and score.decides:
+    if score.decides:
         problem.decide(scores.argmax(axis=1))
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from explainers.compatibility import stored_name
 from explainers.dataset import Dataset, _roles
 from explainers.errors import SchemaMismatch
-from explainers.fitting import stored_name
 from explainers.loading.notes import with_notes
 from explainers.model import Model
 from explainers.schema import _listed

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from explainers.compatibility import stored_name
 from explainers.errors import UnsupportedModel
-from explainers.fitting import stored_name
 
 #: Steps whose j-th output column depends on their j-th input column alone.
 ONE_TO_ONE = frozenset(

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from explainers.compatibility import stored_name
 from explainers.errors import UnsupportedModel
 from explainers.explanation import Output
-from explainers.fitting import stored_name
 from explainers.model import Model, Predict
 
 #: XGBoost objectives that answer labels: nothing is left to explain but jumps.

@@ -354,4 +354,5 @@ def test_what_mends_an_upload_of_pictures_is_named_as_the_form_names_it() -> Non
     assert told(classifier).endswith(
         "Names of the classes are given above, in the order of the model's outputs."
     )
+    assert "“Size”" not in told(classifier) + told(scores)
     assert "Write 8 × 8 into “Size” above" in told(classifier.with_classes(("red", "blue", "green")), side=16)

@@ -134,7 +134,7 @@ class Behind:
 
     def seen(self, x: Float[torch.Tensor, "1 c h w"]) -> Picture:
         """One pass of a picture that keeps what is needed for later ones; one that calls other parts gets a way of its own."""
-        picture, calls = Picture(x), [0]
+        picture, calls, whole = Picture(x), [0], self.way == "whole"
 
         def count(*_: Any) -> None:
             calls[0] += 1
@@ -145,7 +145,7 @@ class Behind:
         if self.way != "whole" and (calls[0], kept) != (self.before.layer_calls, dict(self.before.calls)):
             found, picture = _tried(self.score, self.layer, x)
             self.before, self.way = found.before, found.way
-        elif self.before.layer_calls:
+        elif whole and self.before.layer_calls:
             self.before = dataclasses.replace(self.before, layer_calls=calls[0])
         self.layer.checked(picture.output, 1)
         return picture
